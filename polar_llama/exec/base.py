@@ -1,0 +1,123 @@
+"""The values the engine's parts hand each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from polar_llama.cache.base import AnswerCache
+    from polar_llama.providers.base import Ask, Failure, Provider
+    from polar_llama.settings import CacheMode
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one call did in one run. Rows and look-ups are counted by the stage's thread, the rest by the loop's.
+
+    `cost` is in US dollars, or None as soon as the price of one answer is unknown.
+    """
+
+    rows: int = 0
+    null_prompts: int = 0
+    distinct: int = 0
+    cached: int = 0
+    shared: int = 0
+    sent: int = 0
+    retried: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user allows per provider and model, and per request."""
+
+    max_concurrency: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float = 600.0
+    max_retries: int = 6
+
+
+class Gate(Protocol):
+    """Says whether one more request may be sent (budgets, cancellation): None, or why not."""
+
+    def __call__(self) -> Failure | None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Question:
+    """One call in one run: everything the dispatcher needs to turn prompts into answers.
+
+    Attributes:
+        provider: Who is asked.
+        ask: What every request of the call shares.
+        parse: Turns an answer's text into the Python value of a row; raises `ValueError`, whose
+            text says what is wrong, when the answer does not validate. None: the text is the value.
+        limits: The user's limits.
+        mode: How the cache is used; `"off"` also for `cache=False` reading (see `write`).
+        cache: The store, or None when nothing is read nor written.
+        read: Whether answers are looked up before asking.
+        write: Whether answers are stored before they are used.
+        scope: Separates requests that must not be shared with other runs (reading is off), else "".
+        gate: Asked before each request is sent.
+        tally: Where this call is counted.
+    """
+
+    provider: Provider
+    ask: Ask
+    parse: Callable[[str], object] | None
+    limits: Limits
+    mode: CacheMode
+    cache: AnswerCache | None
+    gate: Gate
+    tally: Tally
+    read: bool = True
+    write: bool = True
+    scope: str = ""
+
+
+class Job(Protocol):
+    """The distinct prompts of one batch, on their way."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every key has its outcome."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until done, or until the timeout (seconds); True when done. An interrupt gets through."""
+        ...
+
+    @property
+    def results(self) -> Mapping[bytes, object]:
+        """Key to value; a `Failure` stands for a row without an answer. Complete when done."""
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """What went wrong with the batch as a whole (its answers could not be stored); to be raised once done."""
+        ...
+
+    def cancel(self) -> None:
+        """Send nothing more of it, from any thread; what is in flight completes and is stored."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Turns prompts into answers on the background loop; one per process."""
+
+    def submit(self, question: Question, keys: Sequence[bytes], prompts: Sequence[str]) -> Job:
+        """Claim, look up, queue: from any thread.
+
+        Args:
+            question: The call.
+            keys: Distinct keys, one per prompt: `keys.Keyer` makes them.
+            prompts: The prompts, parallel to the keys.
+        """
+        ...

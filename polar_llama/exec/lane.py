@@ -1,0 +1,305 @@
+"""One provider and model: what waits to be sent to it, and what is on its way.
+
+There is one task per request in flight and none per prompt: a task that has its answer takes the
+next prompt, and ends when there is none or the limiter has no room. A request waiting for its
+retry lies in a heap and occupies nothing. Everything here happens on the loop's thread; the only
+awaits are the provider's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from polar_llama.exec import retry
+from polar_llama.exec.judge import Invalid, invalid, judge
+from polar_llama.exec.limits import Limiter
+from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from polar_llama.exec.base import Question
+    from polar_llama.exec.inflight import Pair
+    from polar_llama.exec.job import Batch
+    from polar_llama.providers.base import Provider
+
+SILENT = 4
+"""So many requests without any reply, one after the other, and nothing new is sent before one comes."""
+
+FORGET = 60.0
+"""Seconds without work after which what was learned about a server's limits is forgotten."""
+
+BREATH = 64
+"""Answers after which a task lets others run, should its provider never wait."""
+
+OVERLOADED = frozenset({429, 503, 529})
+
+
+@dataclass(slots=True)
+class Try:
+    """One prompt at the lane."""
+
+    batch: Batch
+    key: bytes
+    prompt: str
+    failures: int = 0
+    repair: tuple[str, str] | None = None
+    generation: int = 0
+    sent_at: float = 0.0
+
+
+class Lane:
+    """Sends the prompts of every run to one provider and model.
+
+    Args:
+        provider: Who is asked.
+        loop: The loop; its clock is the lane's.
+        spawn: Starts a task.
+        finish: Told of every outcome: a value with its response, or a `Failure` with None.
+        idle: Called when nothing is in flight.
+        random: Draws from [0, 1).
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        finish: Callable[[Batch, bytes, object, Response | None], None],
+        idle: Callable[[], None],
+        random: Callable[[], float],
+    ) -> None:
+        self.provider = provider
+        self.limiter = Limiter()
+        self._loop, self._spawn, self._finish, self._idle, self._random = loop, spawn, finish, idle, random
+        self._turns: deque[deque[Batch]] = deque()
+        self._lines: dict[Question, deque[Batch]] = {}
+        self._retries: list[tuple[float, int, Try]] = []
+        self._order = itertools.count()
+        self._active: dict[Batch, None] = {}
+        self._stops: WeakKeyDictionary[Question, Failure] = WeakKeyDictionary()
+        self._timer: asyncio.TimerHandle | None = None
+        self._silent = 0
+        self._idle_since = loop.time()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is in flight."""
+        return bool(self._active)
+
+    def add(self, batch: Batch, pairs: list[Pair]) -> None:
+        """Queue prompts: calls take turns, the batches of one call do not overtake each other."""
+        if not self._active and self._loop.time() - self._idle_since > FORGET:
+            self.limiter = Limiter()
+        batch.open += len(pairs)
+        self._active[batch] = None
+        batch.waiting.extend(pairs)
+        question = batch.question
+        stopped = batch.stopped or self._stops.get(question)
+        if stopped is not None:
+            self.stop(batch, stopped)
+            return
+        line = self._lines.get(question)
+        if line is None:
+            self._lines[question] = line = deque()
+            self._turns.append(line)
+        if batch not in line:
+            line.append(batch)
+        self._agree_on_limits()
+        self._pump()
+
+    def stop(self, batch: Batch, failure: Failure) -> None:
+        """Send nothing more of a batch: what waits has failed, what is in flight completes."""
+        batch.stopped = failure
+        waiting = [key for key, _ in batch.waiting]
+        batch.waiting.clear()
+        self._leave_line(batch)
+        if any(entry[2].batch is batch for entry in self._retries):
+            waiting += [entry[2].key for entry in self._retries if entry[2].batch is batch]
+            self._retries = [entry for entry in self._retries if entry[2].batch is not batch]
+            heapq.heapify(self._retries)
+        for key in waiting:
+            self._end(batch, key, failure)
+
+    def stop_question(self, question: Question, failure: Failure) -> None:
+        """Send nothing more of a call in this run, now and later."""
+        self._stops[question] = failure
+        for batch in [b for b in self._active if b.question is question]:
+            self.stop(batch, failure)
+
+    def _stop_all(self, failure: Failure) -> None:
+        for question in {batch.question: None for batch in self._active}:
+            self.stop_question(question, failure)
+
+    def _pump(self) -> None:
+        while (attempt := self._next()) is not None:
+            self._spawn(self._work(attempt))
+
+    async def _work(self, attempt: Try | None) -> None:
+        since_breath = 0
+        while attempt is not None:
+            question = attempt.batch.question
+            request = Request(question.ask, attempt.prompt, attempt.repair, question.limits.timeout)
+            try:
+                reply = await self.provider.complete(request)
+            except Exception as error:  # noqa: BLE001 -- a provider of the user's own: its bug is this row's failure
+                what = f"the provider for {self.provider.host} raised {type(error).__name__}; this is a bug in it"
+                reply = Failure("bad_request", what)
+            if self._received(attempt, reply):
+                self._pump()
+            attempt = self._next()
+            since_breath += 1
+            if since_breath == BREATH:
+                since_breath = 0
+                await asyncio.sleep(0)
+        if self.limiter.in_flight == 0:
+            self._idle()
+
+    def _next(self) -> Try | None:
+        """What is sent now, counted as sent; None when there is nothing or no room (then a timer is set)."""
+        while self._retries or self._turns:
+            now = self._loop.time()
+            due = bool(self._retries) and self._retries[0][0] <= now
+            if not due and self._retries and (not self._turns or self._silent >= SILENT):
+                self._wake(self._retries[0][0])
+                return None
+            at = self.limiter.ready(now, len(self._retries[0][2].prompt if due else self._turns[0][0].waiting[0][1]))
+            if at > now:
+                self._wake(at)
+                return None
+            attempt = heapq.heappop(self._retries)[2] if due else self._pop()
+            refusal = attempt.batch.question.gate()
+            if refusal is None:
+                return self._send(attempt, now)
+            self._end(attempt.batch, attempt.key, refusal)
+            self.stop_question(attempt.batch.question, refusal)
+        return None
+
+    def _send(self, attempt: Try, now: float) -> Try:
+        attempt.generation = self.limiter.sent(now, len(attempt.prompt))
+        attempt.sent_at = now
+        tally = attempt.batch.question.tally
+        tally.sent += 1
+        if attempt.failures or attempt.repair is not None:
+            tally.retried += 1
+        return attempt
+
+    def _pop(self) -> Try:
+        line = self._turns[0]
+        self._turns.rotate(-1)
+        batch = line[0]
+        key, prompt = batch.waiting.popleft()
+        if not batch.waiting:
+            self._leave_line(batch)
+        return Try(batch, key, prompt)
+
+    def _leave_line(self, batch: Batch) -> None:
+        line = self._lines.get(batch.question)
+        if line is None or batch not in line:
+            return
+        line.remove(batch)
+        if not line:
+            del self._lines[batch.question]
+            self._turns = deque(other for other in self._turns if other is not line)
+
+    def _wake(self, at: float) -> None:
+        if at == inf or (self._timer is not None and self._timer.when() <= at):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _received(self, attempt: Try, reply: Response | Failure) -> bool:
+        """Draw every conclusion from a reply; whether the limit has grown."""
+        batch, limiter = attempt.batch, self.limiter
+        now = self._loop.time()
+        if reply.quota is not None:
+            limiter.reported(reply.quota, now)
+        self._count_tokens(attempt, reply)
+        if isinstance(reply, Failure):
+            return self._failed(attempt, reply, now)
+        self._silent = 0
+        try:
+            value = judge(batch.question, reply)
+        except Exception as error:  # noqa: BLE001 -- a validator of the user's own
+            value = Failure("invalid", f"reading the answer raised {type(error).__name__}", billed=reply.usage)
+        if isinstance(value, Failure) and value.kind in HEALS:
+            return self._failed(attempt, value, now)
+        grown = limiter.answered(attempt.generation, now - attempt.sent_at)
+        if isinstance(value, Invalid):
+            if attempt.repair is None and batch.stopped is None:
+                attempt.repair = reply.text, value.problem
+                self._later(attempt, now)
+                return grown
+            value = invalid(value.problem, reply)
+        self._end(batch, attempt.key, value, None if isinstance(value, Failure) else reply)
+        return grown
+
+    def _failed(self, attempt: Try, failure: Failure, now: float) -> bool:
+        batch, limits = attempt.batch, attempt.batch.question.limits
+        self._silent = self._silent + 1 if failure.kind == "network" else 0
+        delay = retry.wait(failure, attempt.failures, limits.max_retries, self._random())
+        if failure.kind in HEALS:
+            refused = failure.kind == "rate_limited" or failure.status in OVERLOADED
+            self.limiter.failed(attempt.generation, now, delay or 0.0, refused=refused)
+        else:
+            self.limiter.dropped()
+        if delay is not None and batch.stopped is None:
+            attempt.failures += 1
+            self._later(attempt, now + delay)
+            return False
+        last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
+        self._end(batch, attempt.key, last)
+        if failure.kind in FATAL:
+            self._stop_all(Failure("stopped", f"not sent, because {self.provider.host} refused: {failure.message}"))
+        elif failure.kind == "network" and self._silent >= max(SILENT, limits.max_retries + 1):
+            why = f"cannot reach {self.provider.host} ({failure.message}); nothing more was sent to it"
+            self._stop_all(Failure("network", why))
+        return False
+
+    def _later(self, attempt: Try, at: float) -> None:
+        heapq.heappush(self._retries, (at, next(self._order), attempt))
+
+    def _count_tokens(self, attempt: Try, reply: Response | Failure) -> None:
+        usage = reply.usage if isinstance(reply, Response) else reply.billed
+        if usage is None:
+            return
+        tally = attempt.batch.question.tally
+        tally.input_tokens += usage.input
+        tally.output_tokens += usage.output
+        tally.cached_tokens += usage.cached
+        self.limiter.used(usage.input + usage.output, len(attempt.prompt))
+
+    def _end(self, batch: Batch, key: bytes, value: object, reply: Response | None = None) -> None:
+        if isinstance(value, Failure):
+            batch.question.tally.failed += 1
+        batch.open -= 1
+        if batch.open == 0:
+            self._active.pop(batch, None)
+            self._idle_since = self._loop.time()
+            self._agree_on_limits()
+        self._finish(batch, key, value, reply)
+
+    def _agree_on_limits(self) -> None:
+        """Apply the strictest limits of the runs that are active now."""
+        every = {batch.question.limits for batch in self._active}
+        if every:
+            self.limiter.allow(
+                min((x.max_concurrency for x in every if x.max_concurrency), default=None),
+                min((x.requests_per_minute for x in every if x.requests_per_minute), default=None),
+                min((x.tokens_per_minute for x in every if x.tokens_per_minute), default=None),
+                self._loop.time(),
+            )

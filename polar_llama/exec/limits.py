@@ -1,0 +1,245 @@
+"""How many requests one provider and model gets at once, and when: a pure state machine.
+
+The rules, and what each is for (time in seconds of any clock, handed in):
+
+* The limit starts at the user's `max_concurrency`, which is also the cap, or at `START`; every
+  answer to a request sent at the full limit adds one. So it doubles in the time of one answer.
+* A request that failed keeps its slot for as long as an answer usually takes (no longer than it
+  waits itself). Refusals then come no faster than answers, and an isolated one costs one slot.
+* Refusals add up as pressure and answers relieve it, twenty for one. Pressure of `FEW`, and of an
+  eighth of the limit, shrinks the limit; while it still doubles, the second refusal does. What was
+  refused is subtracted, so the limit lands on what the server took. Requests sent before that cut
+  only complete its evidence: there is at most one cut in the time of one answer.
+* Where nothing at all was taken, everyone waits as long as the server asked. One request
+  goes ahead then; the limit doubles from there.
+* Above a level that was refused the limit is probed: an eighth more for a while. It stays, or it
+  returns at a few refusals and the patience doubles.
+"""
+
+from __future__ import annotations
+
+import heapq
+from math import ceil, inf
+from typing import TYPE_CHECKING
+
+from polar_llama.exec.pace import Bucket
+
+if TYPE_CHECKING:
+    from polar_llama.providers.base import Quota
+
+START = 16
+"""The first limit where the user sets none."""
+
+MOST = 512
+"""The highest limit where the user sets none: half the sockets a process may open on most systems."""
+
+FEW = 4
+"""So many refusals are no accident; fewer are."""
+
+RELIEF = 0.05
+"""Pressure an answer takes away: a server that refuses less than one in twenty is let be."""
+
+PATIENCE = 4
+"""Answers, as multiples of the limit, before the first probe above a refused level."""
+
+MOST_PATIENCE = 32
+"""The same after probes that were refused."""
+
+UNKNOWN = 1.0
+"""Seconds: what an answer takes, until one has come."""
+
+LONGEST_RESET = 120.0
+"""Seconds: a reported reset farther away than this is left to the server to enforce."""
+
+
+class Limiter:
+    """The limits of one provider and model, shared by every run of the process."""
+
+    def __init__(self) -> None:
+        self.limit = START
+        self.in_flight = 0
+        self._cap: int | None = None
+        self._requests: Bucket | None = None
+        self._tokens: Bucket | None = None
+        self._paused = -inf
+        self._held: list[float] = []
+        self._ceiling: float = inf
+        self._generation = 0
+        self._cut = -1
+        self._cut_from = START
+        self._pressure = 0.0
+        self._wary = False
+        self._step = 0
+        self._refusals = 0
+        self._patience = PATIENCE
+        self._calm = 0
+        self._latency: float | None = None
+        self._typical = 0.0
+
+    def allow(self, cap: int | None, requests: int | None, tokens: int | None, now: float) -> None:
+        """Set what the user allows: requests at once, requests a minute, tokens a minute."""
+        if cap != self._cap:
+            self._cap = cap
+            start = START if cap is None else cap
+            self.limit = max(1, int(min(max(self.limit, start), cap or MOST, self._ceiling)))
+        self._requests = _bucket(self._requests, requests, now)
+        self._tokens = _bucket(self._tokens, tokens, now)
+
+    def ready(self, now: float, size: int = 0) -> float:
+        """When the next request may be sent: `now`, a later time, or `inf` when it waits for an answer.
+
+        Args:
+            now: The time.
+            size: The characters of the next prompt, from which its tokens are guessed.
+        """
+        if now < self._paused:
+            return self._paused
+        while self._held and self._held[0] <= now:
+            heapq.heappop(self._held)
+        if self.in_flight + len(self._held) >= self.limit:
+            return self._held[0] if self._held and self.in_flight < self.limit else inf
+        at = now
+        if self._requests is not None:
+            at = max(at, self._requests.ready(now))
+        if self._tokens is not None:
+            at = max(at, self._tokens.ready(now, self._guess(size)))
+        return at
+
+    def sent(self, now: float, size: int = 0) -> int:
+        """Count a request as sent; gives the generation to hand back with its outcome."""
+        self.in_flight += 1
+        if self._requests is not None:
+            self._requests.take(now)
+        if self._tokens is not None:
+            self._tokens.take(now, self._guess(size))
+        return self._generation
+
+    def answered(self, generation: int, took: float) -> bool:
+        """Count an answer; whether the limit has grown.
+
+        Args:
+            generation: What `sent` gave.
+            took: Seconds from sending to the answer.
+        """
+        full = self.in_flight + len(self._held) >= self.limit
+        self.in_flight -= 1
+        self._latency = took if self._latency is None else self._latency + (took - self._latency) / 8
+        if generation != self._generation:
+            return False
+        self._wary = False
+        self._pressure = max(0.0, self._pressure - RELIEF)
+        before = self.limit
+        if full:
+            self._grow()
+        return self.limit > before
+
+    def failed(self, generation: int, now: float, delay: float, *, refused: bool) -> None:
+        """Count a request that is to be sent again.
+
+        Args:
+            generation: What `sent` gave.
+            now: The time.
+            delay: Seconds until it is sent again.
+            refused: Whether the server said that it is asked too much.
+        """
+        self.in_flight -= 1
+        if refused and generation == self._cut:
+            self._subtract(1, now + delay)
+            return
+        if delay > 0:
+            heapq.heappush(self._held, now + min(self._latency or UNKNOWN, delay))
+        if not refused or generation != self._generation:
+            return
+        self._pressure += 1
+        self._refusals += 1
+        if self._step:
+            if self._refusals >= max(1, self._step // 2):
+                self._retreat()
+        elif self._wary or (self._doubling and self._refusals > 1):
+            self._shrink(self.limit if self._wary else self._refusals, now + delay)
+        elif self._pressure >= max(FEW, self.limit // 8):
+            self._shrink(ceil(self._pressure), now + delay)
+
+    def dropped(self) -> None:
+        """Count a request that ended with nothing to learn from."""
+        self.in_flight -= 1
+
+    def used(self, tokens: int, size: int) -> None:
+        """Correct the guess of a request's tokens, once the provider has counted them."""
+        if self._tokens is not None:
+            self._tokens.take(self._tokens.at, tokens - self._guess(size))
+        self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
+
+    def reported(self, quota: Quota, now: float) -> None:
+        """Wait for the reset of an allowance the provider reports as spent; otherwise never slow down."""
+        if quota.requests_remaining == 0 and quota.requests_reset is not None:
+            self._wait(now, quota.requests_reset)
+        if (
+            quota.tokens_remaining is not None
+            and quota.tokens_reset is not None
+            and quota.tokens_remaining <= min(self._typical, quota.tokens_limit or inf)
+        ):
+            self._wait(now, quota.tokens_reset)
+
+    def _wait(self, now: float, reset: float) -> None:
+        if reset <= LONGEST_RESET:
+            self._paused = max(self._paused, now + reset)
+
+    def _guess(self, size: int) -> float:
+        return max(self._typical, size / 4)
+
+    @property
+    def _doubling(self) -> bool:
+        return self._ceiling == inf and self.limit < (self._cap or MOST)
+
+    def _grow(self) -> None:
+        if self.limit >= (self._cap or MOST):
+            return
+        if self.limit < self._ceiling:
+            self.limit += 1
+            return
+        self._calm += 1
+        if self._step and self._calm >= 2 * self.limit:
+            self._patience = 1
+            self._turn_over(step=0)
+        elif not self._step and self._calm >= self._patience * self.limit:
+            step = min(max(1, self.limit // 8), (self._cap or MOST) - self.limit)
+            self.limit += step
+            self._ceiling = self.limit
+            self._turn_over(step=step)
+
+    def _retreat(self) -> None:
+        self.limit = max(1, self.limit - self._step)
+        self._ceiling = self.limit
+        self._patience = min(2 * self._patience, MOST_PATIENCE)
+        self._turn_over(step=0)
+
+    def _shrink(self, refused: int, until: float) -> None:
+        self._cut = self._generation
+        if not self._wary:
+            self._cut_from = self.limit
+        self._patience = PATIENCE
+        self._held.clear()
+        self._turn_over(step=0)
+        self._subtract(refused, until)
+
+    def _subtract(self, refused: int, until: float) -> None:
+        self.limit -= refused
+        self._ceiling = max(1, self.limit)
+        if self.limit <= 0:
+            self.limit = 1
+            self._ceiling = max(1, self._cut_from // 2)
+            self._paused = max(self._paused, until)
+            self._wary = True
+
+    def _turn_over(self, *, step: int) -> None:
+        self._step = step
+        self._generation += 1
+        self._pressure = 0.0
+        self._refusals = self._calm = 0
+
+
+def _bucket(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
+    if per_minute is None:
+        return None
+    return bucket if bucket is not None and bucket.per_minute == per_minute else Bucket(per_minute, now)

@@ -1,0 +1,35 @@
+"""Requests or tokens a minute, as a bucket that fills: pure, the time is an argument."""
+
+from __future__ import annotations
+
+
+class Bucket:
+    """Allows at most `per_minute` in any 60 seconds.
+
+    It holds one second's worth at most and fills a little slower than the allowance, so that what
+    it holds and what flows in during any minute never sum to more than the allowance.
+    """
+
+    __slots__ = ("_level", "_most", "_rate", "at", "per_minute")
+
+    def __init__(self, per_minute: float, now: float) -> None:
+        self.per_minute = per_minute
+        self._most = max(1.0, per_minute / 60)
+        self._rate = (per_minute - self._most + 1) / 60
+        self._level = self._most
+        self.at = now
+
+    def ready(self, now: float, amount: float = 1.0) -> float:
+        """When `amount` may be taken; more than the bucket holds may be taken when it is full."""
+        self._fill(now)
+        missing = min(amount, self._most) - self._level
+        return now if missing <= 1e-9 else now + missing / self._rate
+
+    def take(self, now: float, amount: float = 1.0) -> None:
+        """Take an amount; the level may fall below zero, and is waited for."""
+        self._fill(now)
+        self._level -= amount
+
+    def _fill(self, now: float) -> None:
+        self._level = min(self._most, self._level + (now - self.at) * self._rate)
+        self.at = now

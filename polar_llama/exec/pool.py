@@ -1,0 +1,118 @@
+"""Providers, shared by the runs of a process, so that connections and what was learned of limits are.
+
+A provider is used again as long as every environment variable it has looked at so far is unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from polar_llama.providers.base import Connection
+from polar_llama.transport import open_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from polar_llama.providers.base import Provider
+    from polar_llama.transport.base import Transport
+
+MOST = 64
+"""Providers that are kept; of more the oldest are forgotten."""
+
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """A copy of the environment without variables that are named like credentials."""
+    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
+
+
+class _Watched(Mapping[str, str]):
+    """An environment that remembers what was read of it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.read: dict[str, str | None] = {}
+
+    def __getitem__(self, name: str) -> str:
+        self.read[name] = self._environ.get(name)
+        return self._environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._environ:
+            self.read[name] = self._environ[name]
+            yield name
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+
+class _Kept(NamedTuple):
+    name: str
+    http_client: httpx.AsyncClient | None
+    environ: _Watched
+    provider: Provider
+
+
+_kept: deque[_Kept] = deque(maxlen=MOST)
+_lock = threading.Lock()
+
+
+def provider(
+    name: str,
+    environ: Mapping[str, str],
+    http_client: httpx.AsyncClient | None,
+    create: Callable[[Connection], Provider],
+) -> Provider:
+    """The provider of a name: a kept one if there is one for this environment and client, else a new one.
+
+    Args:
+        name: What tells providers apart besides environment and client.
+        environ: The environment, without secrets.
+        http_client: The user's own client, or None.
+        create: Makes the provider.
+    """
+    with _lock:
+        for kept in _kept:
+            if kept.name == name and kept.http_client is http_client and _unchanged(kept.environ.read, environ):
+                return kept.provider
+        watched = _Watched(environ)
+        transport = _Opener(http_client)
+        made = create(Connection(watched, os.environ.get, transport))
+        _kept.append(_Kept(name, http_client, watched, made))
+        return made
+
+
+def _unchanged(read: Mapping[str, str | None], environ: Mapping[str, str]) -> bool:
+    return all(environ.get(name) == value for name, value in read.items())
+
+
+class _Opener:
+    """Opens a transport on first use, which is on the loop."""
+
+    def __init__(self, http_client: httpx.AsyncClient | None) -> None:
+        self._http_client = http_client
+        self._transport: Transport | None = None
+
+    def __call__(self) -> Transport:
+        if self._transport is None:
+            self._transport = open_transport(self._http_client)
+        return self._transport
+
+
+def _forked() -> None:
+    """A forked child has neither the loop nor the sockets of its parent's providers."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _kept.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

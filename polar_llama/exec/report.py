@@ -1,0 +1,223 @@
+"""What a run did: a report per call and in total, and the last one of the calling thread."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from polar_llama.exec.base import Tally
+from polar_llama.exec.price import price
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+WIDTH = 100
+"""Columns of text that a printed report takes at most."""
+
+_HEADINGS: dict[str, str] = {
+    "rows": "rows",
+    "null_prompts": "null",
+    "distinct": "distinct",
+    "cached": "cached",
+    "shared": "shared",
+    "sent": "sent",
+    "retried": "retried",
+    "failed": "failed",
+    "input_tokens": "tok in",
+    "output_tokens": "tok out",
+    "cached_tokens": "tok hit",
+}
+_ALWAYS = frozenset({"rows", "distinct", "cached", "sent"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What one call did in one run.
+
+    Attributes:
+        call: How the prompt was written; `"total"` for all calls together.
+        model: `"provider:model"`; `""` for the total of several.
+        rows: Rows that passed, whether they had a prompt or not.
+        null_prompts: Rows without a prompt: nothing to ask.
+        distinct: Different prompts.
+        cached: Prompts whose answer was in the cache.
+        shared: Prompts that another run or call of this process was asking at that moment.
+        sent: Requests, retries included.
+        retried: Requests that were sent again.
+        failed: Prompts without an answer.
+        input_tokens: Tokens the provider read, as it counted them.
+        output_tokens: Tokens the provider wrote.
+        cached_tokens: Those of `input_tokens` the provider found in its own prompt cache.
+        seconds: From the first prompt to the last answer.
+    """
+
+    call: str
+    model: str
+    rows: int
+    null_prompts: int
+    distinct: int
+    cached: int
+    shared: int
+    sent: int
+    retried: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    seconds: float
+    _cost: Callable[[], float | None]
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars at list prices, or None where the price or the tokens are not known."""
+        return self._cost()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RunReport:
+    """What a run did; prints as a small table.
+
+    Attributes:
+        calls: A report per call, in the order in which they were first needed.
+        seconds: How long the run took.
+    """
+
+    calls: tuple[CallReport, ...]
+    seconds: float
+
+    @property
+    def total(self) -> CallReport:
+        """All calls together."""
+        counts = {name: sum(getattr(call, name) for call in self.calls) for name in _HEADINGS}
+        models = {call.model for call in self.calls}
+        model = models.pop() if len(models) == 1 else ""
+        return CallReport(call="total", model=model, seconds=self.seconds, _cost=self._sum, **counts)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars at list prices, or None where a price is not known."""
+        return self._sum()
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row per call: `call, model, rows, …, seconds, cost_usd` (null where it is not known)."""
+        import polars as pl  # noqa: PLC0415 -- a report is read after the run
+
+        counts: dict[str, type[pl.DataType]] = dict.fromkeys(_HEADINGS, pl.Int64)
+        schema = {"call": pl.String, "model": pl.String, **counts, "seconds": pl.Float64, "cost_usd": pl.Float64}
+        rows = [
+            {"cost_usd": call.cost, **{f.name: getattr(call, f.name) for f in fields(call) if f.name in schema}}
+            for call in self.calls
+        ]
+        return pl.DataFrame(rows, schema=schema)
+
+    def __repr__(self) -> str:
+        if not self.calls:
+            return f"polar_llama run: nothing was asked ({self.seconds:.1f} s)"
+        lines = [("call", self._line(i + 1), call) for i, call in enumerate(self.calls)]
+        shown = [*((label, call) for _, label, call in lines)]
+        if len(self.calls) > 1:
+            shown.append(("total", self.total))
+        table = _table(shown)
+        legend = [
+            _cut(f"{label} = {call.model}: {' '.join(call.call.split())}") for label, call in shown if label != "total"
+        ]
+        return "\n".join([*table, *legend])
+
+    def _line(self, number: int) -> str:
+        return f"#{number}"
+
+    def _sum(self) -> float | None:
+        costs = [call.cost for call in self.calls]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+
+def call_report(label: str, name: str, tally: Tally, seconds: float) -> CallReport:
+    """The report of one call.
+
+    Args:
+        label: How its prompt was written.
+        name: `"provider:model"`.
+        tally: What it did; copied.
+        seconds: How long it took.
+    """
+    counts = {name: getattr(tally, name) for name in _HEADINGS}
+    provider, _, model = name.partition(":")
+    return CallReport(
+        call=label,
+        model=name,
+        seconds=seconds,
+        _cost=lambda: _priced(provider, model, Tally(**counts)),
+        **counts,
+    )
+
+
+def _priced(provider: str, model: str, tally: Tally) -> float | None:
+    if not tally.sent:
+        return 0.0
+    known = price(provider, model)
+    if known is None or (known.input and not tally.input_tokens and tally.sent > tally.failed):
+        return None
+    return known.of(tally)
+
+
+def _table(shown: Sequence[tuple[str, CallReport]]) -> list[str]:
+    total = shown[-1][1]
+    names = [name for name in _HEADINGS if name in _ALWAYS or getattr(total, name)]
+    head = ["", *(_HEADINGS[name] for name in names), "cost", "seconds"]
+    rows = [
+        [label, *(_count(getattr(call, name)) for name in names), _dollars(call.cost), f"{call.seconds:,.1f}"]
+        for label, call in shown
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        " ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+
+
+def _count(number: int) -> str:
+    """A count in six characters at most, below a trillion."""
+    if number < 100_000:  # noqa: PLR2004
+        return f"{number:,}"
+    for unit, size in (("k", 10**3), ("M", 10**6), ("G", 10**9)):
+        if number < size * 1_000:
+            return f"{number / size:.4g}{unit}"
+    return f"{number:.1e}"
+
+
+def _dollars(cost: float | None) -> str:
+    if cost is None:
+        return "unknown"
+    return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+class Place:
+    """Where a run that was started in this context puts its report when it is finished, by whatever thread."""
+
+    __slots__ = ("report",)
+
+    def __init__(self, report: RunReport | None) -> None:
+        self.report = report
+
+
+_place: ContextVar[Place | None] = ContextVar("polar_llama_last_run", default=None)
+
+
+def new_place() -> Place:
+    """A place for the report of a run that starts now, in the calling thread or context."""
+    place = Place(last_run())
+    _place.set(place)
+    return place
+
+
+def last_run() -> RunReport | None:
+    """The report of the last run that the calling thread or context started and that has finished."""
+    place = _place.get()
+    return None if place is None else place.report

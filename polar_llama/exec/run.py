@@ -1,0 +1,236 @@
+"""A run: one terminal call. It owns what its stages share, and reads nothing global after its start.
+
+One way of a prompt through this folder: `run` resolves the call, `stage` cuts batches and finds
+distinct prompts, `asked` knows which were asked in this run, `dispatch` has the others answered,
+`splice` puts the answers into the frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from polar_llama.cache import open_cache
+from polar_llama.errors import AnswerError, ConfigurationError
+from polar_llama.exec.asked import Asked
+from polar_llama.exec.base import Limits, Question, Tally
+from polar_llama.exec.budget import Budget, Meter
+from polar_llama.exec.dispatch import dispatcher
+from polar_llama.exec.failures import Failures
+from polar_llama.exec.keys import Keyer
+from polar_llama.exec.pool import provider_for, without_secrets
+from polar_llama.exec.price import price
+from polar_llama.exec.progress import Counts, Progress
+from polar_llama.exec.report import RunReport, call_report, new_place
+from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
+from polar_llama.providers.base import Ask, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from polar_llama.call import Call, OnError
+    from polar_llama.exec.base import Dispatcher
+    from polar_llama.settings import Settings
+
+__all__ = ["Run", "Slot", "start_run"]
+
+CANCELLED = Failure("stopped", "the run was cancelled before this row was asked")
+
+_scopes = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who a call asks: `"openai"`, `"gpt-6-luna"`."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}:{self.model}"
+
+
+class Run:
+    """One terminal call; safe to use from several threads at once. `start_run` makes one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        engine: Callable[[], Dispatcher] = dispatcher,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start a run.
+
+        Args:
+            settings: A snapshot of the settings.
+            environ: The environment; credentials are left out of what is kept of it.
+            engine: Gives the dispatcher when the first call needs it.
+            clock: Gives seconds.
+        """
+        self._settings = settings
+        self._environ = without_secrets(environ)
+        self._engine = engine
+        self._clock = clock
+        self._began = clock()
+        self._place = new_place()
+        self._scope = f"run {next(_scopes)}"
+        self._lock = threading.Lock()
+        self._asked: dict[Call, Asked] = {}
+        self._budget = Budget(settings.max_requests, settings.max_cost)
+        self._failures = Failures(settings.cache, self._budget)
+        self._progress = Progress(settings.progress, clock, self._began)
+        self._cancelled = threading.Event()
+        self._report: RunReport | None = None
+
+    def prepare(self, calls: Iterable[Call]) -> None:
+        """Find out, before the first request, what would keep calls from being asked. Sends nothing.
+
+        Raises:
+            ConfigurationError: If a model, provider, key, price or directory is missing or wrong.
+        """
+        for call in calls:
+            self._ask(call)
+
+    def answer(
+        self, batches: Iterable[pl.DataFrame], slots: Sequence[Slot], *, ordered: bool = True, heartbeat: bool = False
+    ) -> Iterator[pl.DataFrame]:
+        """Replace slots by answers: one stage.
+
+        Rows that fail are null (or, with `on_error="struct"`, say why). Those of calls with
+        `on_error="raise"` are raised by `raise_failures`; where nothing more can be answered (a
+        provider refused for good, a budget is spent) also here, once what was in flight has come.
+
+        Args:
+            batches: Frames of one schema; closed, if they can be, when the answers are.
+            slots: Which columns hold prompts, and whose.
+            ordered: Whether rows stay in order; if not, pieces come as they are answered.
+            heartbeat: Whether empty frames are given while waiting, so that an engine around this can
+                see interrupts.
+
+        Returns:
+            The answered frames, cut smaller. Closing the iterator asks nothing more; what is in
+            flight completes and is cached.
+        """
+        fillings = [Filling(slot, self._ask(slot.call), self._on_error(slot.call)) for slot in slots]
+        stage = Stage(
+            fillings,
+            self._failures,
+            self._tick,
+            most=max(WINDOW_PROMPTS, 2 * (self._settings.max_concurrency or 0)),
+            ordered=ordered,
+            heartbeat=heartbeat,
+        )
+        return stage.answers(batches)
+
+    def cancel(self) -> None:
+        """Send nothing more and stop waiting, soon; from any thread."""
+        self._cancelled.set()
+
+    def raise_failures(self) -> None:
+        """Raise one error if rows of calls with `on_error="raise"` failed.
+
+        Raises:
+            ProviderError: If a provider refused for good, or nothing came from it.
+            BudgetError: If a budget stopped the run.
+            AnswerError: If rows failed for other reasons.
+        """
+        for asked in self._asked.values():
+            if asked.is_silent():
+                self._failures.unreachable(asked.name)
+        self._failures.raise_error()
+
+    def finish(self) -> RunReport:
+        """Close the run: its report becomes `last_run()` of the thread or context that started it."""
+        with self._lock:
+            if self._report is None:
+                self._progress.close()
+                calls = tuple(
+                    call_report(asked.label, asked.name, asked.tally, asked.ended - asked.began)
+                    for asked in self._asked.values()
+                )
+                self._report = RunReport(calls, self._clock() - self._began)
+                self._place.report = self._report
+            return self._report
+
+    def _on_error(self, call: Call) -> OnError:
+        return call.on_error or self._settings.on_error
+
+    def _tick(self) -> None:
+        if self._cancelled.is_set():
+            msg = "the run was cancelled. What had come back is cached: run again to ask only for the rest"
+            raise AnswerError(msg)
+        self._progress.show(self._counts)
+
+    def _counts(self) -> Counts:
+        every = list(self._asked.values())
+        return Counts(
+            answered=sum(asked.answered() for asked in every),
+            asked=sum(asked.tally.distinct for asked in every),
+            cached=sum(asked.tally.cached for asked in every),
+            failed=sum(asked.tally.failed for asked in every),
+        )
+
+    def _ask(self, call: Call) -> Asked:
+        """The call in this run. Calls that differ in nothing but `on_error` and label are one."""
+        name = call.model or self._settings.model
+        if name is None:
+            msg = (
+                "no model is set. Say which: llm(..., model=\"openai:gpt-6-luna\"), or for every call "
+                "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
+                'model="local" needs no key and no network'
+            )
+            raise ConfigurationError(msg)
+        same = replace(call, model=name, on_error=None)
+        with self._lock:
+            if same not in self._asked:
+                self._asked[same] = self._resolve(same, name)
+            return self._asked[same]
+
+    def _resolve(self, call: Call, name: str) -> Asked:
+        settings = self._settings
+        target = Target(*split_model(name))
+        reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
+        writes = settings.cache in {"use", "refresh"}
+        tally = Tally()
+        ask = Ask(
+            model=target.model,
+            system=call.system,
+            temperature=call.temperature,
+            max_tokens=call.max_tokens,
+            seed=call.seed,
+            options=call.options,
+            schema=call.returns.schema,
+            schema_name=call.returns.schema_name,
+            conversation=call.conversation,
+        )
+        asked: Asked
+
+        def gate() -> Failure | None:
+            return CANCELLED if self._cancelled.is_set() else self._budget.admit(asked.meter)
+
+        question = Question(
+            provider=provider_for(target, self._environ, settings.http_client),
+            ask=ask,
+            parse=call.returns.reader,
+            limits=Limits(
+                settings.max_concurrency,
+                settings.requests_per_minute,
+                settings.tokens_per_minute,
+                settings.timeout,
+                settings.max_retries,
+            ),
+            mode=settings.cache,
+            cache=open_cache(settings.cache_dir) if reads or writes else None,
+            gate=gate,
+            tally=tally,
+            read=reads,
+            write=writes,
+            scope="" if reads else self._scope,
+        )
+        return asked

@@ -1,0 +1,167 @@
+"""The one patch: Polars' lazy verbs notice answer columns among their arguments.
+
+Nothing is changed by importing this package. The first `llm()` arms the capture: the verbs below are
+wrapped; a wrapper looks at the expressions it is handed (about a microsecond each) and, if none holds
+a call, goes on to Polars' own function. `disarm()` puts Polars' functions back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Generator, Mapping
+from types import FunctionType
+from typing import Any
+
+import polars as pl
+from polars.lazyframe.group_by import LazyGroupBy
+
+from polar_llama.call import is_answer
+
+VERBS = (
+    "with_columns",
+    "with_columns_seq",
+    "select",
+    "select_seq",
+    "filter",
+    "remove",
+    "sort",
+    "top_k",
+    "bottom_k",
+    "unique",
+    "join",
+    "join_asof",
+    "join_where",
+)
+"""The verbs of `pl.LazyFrame` whose expressions may hold calls; eager frames go through them too."""
+
+_PATCHED: dict[str, FunctionType] = {v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in (*VERBS, "group_by")}
+_PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having")}
+
+
+def _copy(function: FunctionType) -> FunctionType:
+    same = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    same.__kwdefaults__ = function.__kwdefaults__
+    return functools.update_wrapper(same, function)
+
+
+ORIGINALS: dict[str, Callable[..., Any]] = {name: _copy(f) for name, f in _PATCHED.items()}
+"""Polars' own functions."""
+
+_lock = threading.Lock()
+_armed = False
+
+
+def arm() -> None:
+    """Wrap the verbs, once.
+
+    The code of Polars' functions is exchanged, not the attributes of its classes: in
+    `lf.with_columns(a=llm("q"))` Python looks `lf.with_columns` up before it calls `llm`.
+    """
+    global _armed  # noqa: PLW0603 -- the patch is process-wide by nature
+    if _armed:
+        return
+    with _lock:
+        for name, function in _PATCHED.items():
+            function.__globals__["_polar_llama_noticed"] = noticed
+            function.__signature__ = inspect.signature(ORIGINALS[name])  # type: ignore[attr-defined]
+            consts = tuple(name if c == _NAME else c for c in _trampoline.__code__.co_consts)
+            function.__code__ = _trampoline.__code__.replace(co_consts=consts, co_name=name)
+            function.__defaults__ = function.__kwdefaults__ = None  # type: ignore[assignment]
+        _armed = True
+
+
+def disarm() -> None:
+    """Put Polars' own code back; the next `llm()` arms again."""
+    global _armed  # noqa: PLW0603
+    with _lock:
+        for name, function in _PATCHED.items():
+            original = ORIGINALS[name]
+            function.__code__, function.__defaults__ = original.__code__, original.__defaults__
+            function.__kwdefaults__ = original.__kwdefaults__
+            function.__dict__.pop("__signature__", None)
+        _armed = False
+
+
+_NAME = "polar_llama: the verb's name"
+
+
+def _trampoline(self: Any, *args: Any, **kwargs: Any) -> Any:
+    return _polar_llama_noticed("polar_llama: the verb's name", self, args, kwargs)  # type: ignore[name-defined]  # noqa: F821
+
+
+def noticed(verb: str, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a verb of Polars, captured if its arguments hold a call or a frame that does."""
+    args, kwargs = tuple(keep(a) for a in args), {k: keep(v) for k, v in kwargs.items()}
+    capture = _CAPTURES.get(verb, _verb)
+    return capture(verb, self, args, kwargs)
+
+
+def _verb(verb: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
+    if holds_call((args, kwargs)) or any(_is_captured(a) for a in (*args, *kwargs.values())):
+        from polar_llama.frame.inference_frame import captured  # noqa: PLC0415 -- it imports this module
+
+        return captured(self, verb, args, kwargs)
+    return ORIGINALS[verb](self, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _is_captured(value: Any) -> bool:
+    return isinstance(value, pl.LazyFrame) and hasattr(value, "_plan")
+
+
+def _group_by(_: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LazyGroupBy:
+    if holds_call((args, kwargs)):
+        return _grouped((self, args, kwargs))
+    result: LazyGroupBy = ORIGINALS["group_by"](self, *args, **kwargs)
+    # An aggregation that holds a call must know its frame, which Polars' object does not keep.
+    result._polar_llama = (self, args, kwargs), ()  # type: ignore[attr-defined]
+    return result
+
+
+def _agg(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
+    known = getattr(self, "_polar_llama", None)
+    if known is not None and holds_call((args, kwargs)):
+        return _grouped(known[0]).having(*known[1]).agg(*args, **kwargs)
+    return ORIGINALS["agg"](self, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def _having(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LazyGroupBy:
+    known = getattr(self, "_polar_llama", None)
+    if known is not None and holds_call((args, kwargs)):
+        return _grouped(known[0]).having(*known[1], *args)
+    result: LazyGroupBy = ORIGINALS["having"](self, *args, **kwargs)
+    if known is not None:
+        result._polar_llama = known[0], (*known[1], *args)  # type: ignore[attr-defined]
+    return result
+
+
+def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> LazyGroupBy:
+    from polar_llama.frame.inference_frame import grouped  # noqa: PLC0415 -- it imports this module
+
+    return grouped(*grouping)
+
+
+_CAPTURES: dict[str, Callable[..., Any]] = {"group_by": _group_by, "agg": _agg, "having": _having}
+
+
+def keep(value: Any) -> Any:
+    """A generator's items as a list: looking at it would use it up."""
+    return list(value) if isinstance(value, Generator | map | filter | zip) else value
+
+
+def holds_call(value: Any) -> bool:
+    """Whether an answer column is anywhere among arguments."""
+    if isinstance(value, pl.Expr):
+        return any(is_answer(n) for n in value.meta.root_names())
+    if isinstance(value, str | bytes | pl.Series | pl.DataFrame | pl.LazyFrame) or inspect.isclass(value):
+        return False
+    if isinstance(value, Mapping):
+        return any(holds_call(v) for v in value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        # A mask of a million booleans is not looked through: its first item tells.
+        first = next(iter(value), None)
+        return not isinstance(first, bool | int | float) and any(holds_call(v) for v in value)
+    return False

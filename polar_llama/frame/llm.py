@@ -1,0 +1,164 @@
+"""`llm(...)`: a Polars expression for the answers of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from pydantic_core import to_json
+
+from polar_llama.call import Call, intern
+from polar_llama.errors import ConfigurationError
+from polar_llama.frame.capture import arm
+from polar_llama.template import Template, is_template, parse_template
+from polar_llama.types import answer_type
+
+if TYPE_CHECKING:
+    from polar_llama.call import OnError
+
+_LABEL = 60
+
+
+def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
+    prompt: str | pl.Expr,
+    *,
+    returns: Any = str,
+    model: str | None = None,
+    system: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    cache: bool = True,
+    on_error: OnError | None = None,
+) -> pl.Expr:
+    """Ask a model once for every distinct prompt.
+
+    Nothing is asked until the frame is collected, and then only for rows and columns that matter.
+    Equal prompts with equal settings are one request, within a frame, across frames running at
+    once, and across processes and days by the cache.
+
+    Args:
+        prompt: A column's name; or a template, `"Is this polite? {message}"`, whose `{column}` fields
+            Polars fills (`{{` and `}}` are braces); or any expression of text, or of lists of
+            `{role, content}` messages. A null prompt, or any null field, gives a null answer and no request.
+        returns: What the answer is, as a Python type: `str`, `bool`, `int`, `float`, `Literal[...]`, an
+            `Enum`, `date`, `datetime`, `list[T]`, `Optional[T]`, or a Pydantic model, `TypedDict` or dataclass.
+        model: `"provider:model"`, such as `"openai:gpt-6-luna"`, or `"local"`; by default the setting.
+        system: The system prompt.
+        temperature: Sampling temperature; sent only when given, since many models refuse it.
+        max_tokens: The most tokens of an answer; sent only when given.
+        seed: Sent only when given.
+        options: Merged into the request body, for what has no name here.
+        cache: False asks again although the cache holds an answer.
+        on_error: `"raise"` (after every other row is answered and cached), `"null"`, or `"struct"`
+            (`Struct{answer, error}`); by default the setting.
+
+    Returns:
+        An expression of the frame's height and of the dtype of `returns` (`str` is String, `Literal` an
+        Enum, a model a Struct, ...), named `llm`. Use it in `select`, `with_columns`, `filter`, `sort` or `agg`,
+        inside any other expression.
+
+    Raises:
+        PlanError: If the template is malformed.
+        ConfigurationError: If `returns` is not supported or an option is wrong.
+
+    Examples:
+        >>> import polars as pl, polar_llama as pll
+        >>> lf = pl.LazyFrame({"question": ["Where is my card?"]})
+        >>> lf.with_columns(answer=pll.llm("question")).collect_schema()
+        Schema({'question': String, 'answer': String})
+    """
+    source, label = _source(prompt)
+    call = Call(
+        returns=answer_type(returns),
+        label=label,
+        model=_text("model", model),
+        system=_text("system", system),
+        temperature=_number("temperature", temperature),
+        max_tokens=_count("max_tokens", max_tokens, least=1),
+        seed=_count("seed", seed, least=None),
+        options=_options(options),
+        cache=_flag(cache),
+        on_error=_on_error(on_error),
+    )
+    arm()
+    return pl.col(intern(call, source)).alias("llm")
+
+
+LLM = llm
+
+
+def _source(prompt: str | pl.Expr) -> tuple[pl.Expr | Template, str]:
+    if isinstance(prompt, str):
+        source = parse_template(prompt) if is_template(prompt) else pl.col(prompt)
+        return source, f'llm("{_short(prompt)}")'
+    if isinstance(prompt, pl.Expr):
+        if prompt.meta.has_multiple_outputs():
+            msg = f"a prompt must be one column, but {_short(str(prompt))} may be several. Hint: write a template"
+            raise ConfigurationError(msg)
+        return prompt, f"llm({_short(str(prompt))})"
+    msg = (
+        f"a prompt must be a column's name, a template or an expression, not {type(prompt).__name__}. "
+        'Hint: llm("question"), llm("Answer: {question}") or llm(pl.col("question"))'
+    )
+    raise ConfigurationError(msg)
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
+
+
+def _wrong(name: str, wanted: str, value: object) -> ConfigurationError:
+    return ConfigurationError(f"llm({name}=…) must be {wanted}, not {type(value).__name__} {value!r}"[:300])
+
+
+def _text(name: str, value: str | None) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _wrong(name, "a string", value)
+    return value
+
+
+def _number(name: str, value: float | None) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2):  # noqa: PLR2004 -- the widest range a provider takes
+        raise _wrong(name, "a number from 0 to 2", value)
+    return value
+
+
+def _count(name: str, value: int | None, *, least: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least)):
+        raise _wrong(name, "a whole number" + ("" if least is None else f" of at least {least}"), value)
+    return value
+
+
+def _flag(value: bool) -> bool:  # noqa: FBT001 -- checks a user's value
+    if not isinstance(value, bool):
+        raise _wrong("cache", "True or False", value)
+    return value
+
+
+def _on_error(value: OnError | None) -> OnError | None:
+    if value not in (None, "raise", "null", "struct"):
+        raise _wrong("on_error", '"raise", "null" or "struct"', value)
+    return value
+
+
+def _options(options: Mapping[str, Any] | None) -> str:
+    if options is None:
+        return "{}"
+    if not isinstance(options, Mapping) or not all(isinstance(k, str) for k in options):
+        raise _wrong("options", "a mapping of request fields", options)
+    try:
+        return to_json(_sorted(options)).decode()
+    except ValueError as error:
+        msg = f"llm(options=…) must hold values that JSON can hold: {error}"
+        raise ConfigurationError(msg) from None
+
+
+def _sorted(value: Any) -> Any:
+    """The same value with sorted keys: equal options must give equal cache keys."""
+    if isinstance(value, Mapping):
+        return {k: _sorted(value[k]) for k in sorted(value)}
+    return [_sorted(v) for v in value] if isinstance(value, list | tuple) else value

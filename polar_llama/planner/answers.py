@@ -1,0 +1,28 @@
+"""Stacks of answers: neighbouring `Answer` nodes are independent, so their order is free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polar_llama.planner.nodes import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polar_llama.planner.nodes import Plan
+
+
+def unstack(plan: Plan) -> tuple[list[Answer], Plan]:
+    """The answers on top of a plan, lowest first, and what they stand on."""
+    found: list[Answer] = []
+    while isinstance(plan, Answer):
+        found.append(plan)
+        plan = plan.input
+    return found[::-1], plan
+
+
+def stack(plan: Plan, answers: Iterable[Answer]) -> Plan:
+    """Put answers on a plan, lowest first."""
+    for answer in answers:
+        plan = Answer(plan, answer.column, answer.call, plan.schema)
+    return plan

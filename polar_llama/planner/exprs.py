@@ -1,0 +1,114 @@
+"""What the planner knows of an expression, read from its properties."""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from polar_llama.call import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_RESERVED = re.compile(re.escape(PREFIX) + "[0-9a-f]{24}")
+
+
+def reads(exprs: Iterable[pl.Expr]) -> frozenset[str] | None:
+    """The columns whose values expressions look at; None when they expand to columns unknown here."""
+    names: set[str] = set()
+    for expr in exprs:
+        if expr.meta.has_multiple_outputs():
+            return None
+        names.update(expr.meta.root_names())
+    return frozenset(names)
+
+
+def touches(read: frozenset[str] | None, columns: Iterable[str]) -> bool:
+    """Whether a set of columns read (None: any) holds one of `columns`."""
+    return read is None or not read.isdisjoint(columns)
+
+
+def bare_column(expr: pl.Expr) -> str | None:
+    """The column an expression hands on unchanged, under whatever name; None when it computes."""
+    inner = expr.meta.undo_aliases()
+    return inner.meta.root_names()[0] if inner.meta.is_column() else None
+
+
+def row_wise(expr: pl.Expr) -> bool:
+    """Whether each value depends on its own row alone, so that filtering before or after is the same.
+
+    Every node of the tree is asked, since Polars' `is_row_separable` looks at the root only. Python
+    functions, sampling and everything whose properties cannot be read count as not row-wise.
+    """
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        meta = node.meta
+        try:
+            if meta.is_literal(allow_aliasing=True):
+                if not meta.is_scalar():
+                    return False
+                continue
+            if meta.has_multiple_outputs() or not (meta.is_row_separable() and meta.is_length_preserving()):
+                return False
+            if ".list.sample_" in str(node):
+                return False
+            todo += meta.pop()
+        except pl.exceptions.PolarsError:
+            return False
+    return True
+
+
+def per_row(expr: pl.Expr) -> bool:
+    """Whether an expression has the height of its frame, whatever the frame: some column reaches its root."""
+    meta = expr.meta
+    try:
+        if meta.is_literal(allow_aliasing=True) or meta.has_multiple_outputs():
+            return False
+        if meta.is_column():
+            return True
+        if not meta.is_length_preserving():
+            return False
+        return any(per_row(e) for e in meta.pop())
+    except pl.exceptions.PolarsError:  # a Python function or list.eval: Polars does not tell
+        return bool(meta.root_names())
+
+
+def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
+    """The operands of a chain of ANDs, in order; the predicate alone when it is none.
+
+    Polars has no public way to look at an operator, so an AND is recognised by putting the operands
+    together again and comparing.
+    """
+    found: list[pl.Expr] = []
+    todo = [predicate.meta.undo_aliases()]
+    while todo:
+        expr = todo.pop()
+        operands = expr.meta.pop()[::-1] if not expr.meta.is_literal() else []
+        if operands and is_and(expr, operands):
+            todo.extend(o.meta.undo_aliases() for o in reversed(operands))
+        else:
+            found.append(expr)
+    return found
+
+
+def is_and(expr: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
+    """Whether an expression is the AND, written either way, of exactly these operands."""
+    if len(operands) == 2 and (operands[0] & operands[1]).meta.eq(expr):  # noqa: PLR2004 -- an operator has two sides
+        return True
+    return not expr.meta.has_multiple_outputs() and pl.all_horizontal(operands).meta.eq(expr)
+
+
+def all_of(predicates: Sequence[pl.Expr]) -> pl.Expr:
+    """One predicate that is true where all are."""
+    return reduce(and_, predicates)
+
+
+def shown(expr: pl.Expr, width: int = 80) -> str:
+    """An expression as a person may read it: calls as `llm`, on one line, cut to a width."""
+    text = " ".join(_RESERVED.sub("llm", str(expr)).split())
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,98 @@
+"""What a step reads, and under which names the columns it does not read leave it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from polar_llama.planner.exprs import bare_column, reads
+from polar_llama.planner.nodes import (
+    Aggregate,
+    Answer,
+    Distinct,
+    Filter,
+    Join,
+    Native,
+    Prompt,
+    Scan,
+    Select,
+    Slice,
+    Sort,
+    WithColumns,
+    apply,
+    expression,
+    inputs,
+)
+from polar_llama.planner.schema import empty
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from polar_llama.planner.nodes import Item, Plan
+
+
+def reads_of(node: Plan) -> tuple[frozenset[str] | None, ...]:  # noqa: PLR0911 -- one line a node
+    """Per input: the columns whose values a resolved step looks at; None when it may be any."""
+    match node:
+        case Scan() | Slice():
+            return (frozenset(),)
+        case Filter():
+            return (reads([node.predicate]),)
+        case Select() | WithColumns():
+            return (reads([expression(i) for i in node.items if _bare(i) is None]),)
+        case Sort():
+            return (reads(node.by),)
+        case Distinct():
+            return (None if node.subset is None else reads(node.subset),)
+        case Aggregate():
+            return (reads([*node.keys, *node.having, *map(expression, node.items)]),)
+        case Join():
+            return node.left_reads, node.right_reads
+        case Native():
+            return (node.reads,)
+        case Answer():
+            return (frozenset({node.column}),)
+
+
+def _bare(item: Item) -> str | None:
+    if isinstance(item, Prompt) or item.meta.has_multiple_outputs():
+        return None
+    return bare_column(item)
+
+
+def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[str]]:
+    """Under which names columns of one input leave a step that does not read them: none, one or several."""
+    match node:
+        case Filter() | Sort() | Slice() | Distinct():
+            return {c: [c] for c in columns}
+        case Select():
+            return {c: _copies(node.items, c) for c in columns}
+        case WithColumns():
+            outputs = {_output_name(i) for i in node.items}
+            return {c: ([] if c in outputs else [c]) + _copies(node.items, c) for c in columns}
+        case Aggregate() | Scan() | Answer():
+            return {c: [] for c in columns}
+        case Join() | Native():
+            return _traced(node, side, columns)
+
+
+def _copies(items: tuple[Item, ...], column: str) -> list[str]:
+    return [_output_name(i) for i in items if _bare(i) == column]
+
+
+def _output_name(item: Item) -> str:
+    if isinstance(item, Prompt):
+        return item.column
+    return item.meta.output_name(raise_if_undetermined=False) or ""
+
+
+def _traced(node: Join | Native, side: int, columns: Collection[str]) -> dict[str, list[str]]:
+    """Follow columns through any verb: each gets a dtype no other has, and is looked for behind the step."""
+    marks = {c: pl.Enum([f"polar_llama {i}"]) for i, c in enumerate(columns)}
+    frames = []
+    for i, source in enumerate(inputs(node)):
+        assert source.schema is not None, "resolve() gives every node a schema"  # noqa: S101
+        frames.append(empty(pl.Schema({**source.schema, **marks}) if i == side else source.schema))
+    found = apply(node, tuple(frames)).collect_schema()
+    return {c: [n for n, dtype in found.items() if dtype == mark] for c, mark in marks.items()}

@@ -1,0 +1,75 @@
+"""The walk: every rule at every node, children first, until nothing changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polar_llama.planner.nodes import inputs, with_inputs
+from polar_llama.planner.rules.defer_infer import defer_infer
+from polar_llama.planner.rules.split_filter import split_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from polar_llama.planner.nodes import Plan
+
+    Rule = Callable[[Plan], Plan]
+    Observer = Callable[[str, Plan, Plan], None]
+
+RULES: tuple[Rule, ...] = (split_filter, defer_infer)
+"""In the order in which they are tried at a node."""
+
+MAX_PASSES = 100
+"""Passes over the plan before the rules are taken to undo each other."""
+
+
+def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None = None) -> Plan:
+    """Rewrite a resolved plan until no rule changes it.
+
+    Args:
+        plan: A resolved plan.
+        rules: The rules, in order.
+        observe: Told of each change: the rule's name, the node before and after.
+
+    Returns:
+        An equal plan that asks no more.
+
+    Raises:
+        RuntimeError: If rules undo each other, or a rule changes a node's columns: a bug in a rule.
+    """
+    for _ in range(MAX_PASSES):
+        rewritten = _pass(plan, rules, observe)
+        if rewritten is plan:
+            return plan
+        plan = rewritten
+    msg = f"the rules {', '.join(r.__name__ for r in rules)} undo each other: no end after {MAX_PASSES} passes"
+    raise RuntimeError(msg)
+
+
+def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None) -> Plan:
+    done: dict[int, Plan] = {}
+    todo: list[tuple[Plan, bool]] = [(plan, False)]
+    while todo:
+        node, ready = todo.pop()
+        if id(node) in done:
+            continue
+        if not ready:
+            todo.append((node, True))
+            todo += [(i, False) for i in inputs(node)]
+            continue
+        new = with_inputs(node, tuple(done[id(i)] for i in inputs(node)))
+        for rule in rules:
+            changed = rule(new)
+            if changed is not new:
+                _check_columns(rule, new, changed)
+                if observe is not None:
+                    observe(rule.__name__, new, changed)
+                new = changed
+        done[id(node)] = new
+    return done[id(plan)]
+
+
+def _check_columns(rule: Rule, before: Plan, after: Plan) -> None:
+    if before.schema is not after.schema and before.schema != after.schema:
+        msg = f"the rule {rule.__name__} changed the columns of a {type(before).__name__}: a bug in polar_llama"
+        raise RuntimeError(msg)

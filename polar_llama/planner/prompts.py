@@ -1,0 +1,88 @@
+"""From what was written to a String expression: values are written the way people read them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from polar_llama.errors import PlanError, UnknownColumnError
+from polar_llama.planner.exprs import shown
+from polar_llama.planner.schema import selected
+from polar_llama.template import Template
+
+
+def render(source: pl.Expr | Template, schema: pl.Schema) -> tuple[pl.Expr, bool]:
+    """The expression that renders a prompt, and whether the prompt is a conversation.
+
+    Numbers are written plainly, dates and times in ISO form, structs and lists as JSON. Any null
+    field makes the prompt null.
+
+    Raises:
+        PlanError: If a column is missing, or a dtype cannot be a prompt.
+    """
+    if isinstance(source, Template):
+        missing = [f for f in source.fields if f not in schema]
+        if missing:
+            msg = f"the template {source.text!r} names the column {missing[0]!r}, which is not in the frame; {known(schema)}"
+            raise UnknownColumnError(msg)
+        parts: list[pl.Expr] = [pl.lit(source.texts[0])]
+        for name, text in zip(source.fields, source.texts[1:], strict=True):
+            parts += [text_of(name, schema[name]), pl.lit(text)]
+        return pl.concat_str(parts), False
+    return _checked(source, schema)
+
+
+def known(schema: pl.Schema) -> str:
+    """The columns there are, for an error."""
+    names = [n for n in schema.names() if not n.startswith("llm() ")]
+    return "its columns are " + ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
+
+
+def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
+    try:
+        dtype = selected(schema, prompt.alias("prompt"))["prompt"]
+    except pl.exceptions.ColumnNotFoundError as error:
+        missing = next((r for r in prompt.meta.root_names() if r not in schema), None)
+        if missing is None:
+            raise
+        msg = f"llm() reads the column {missing!r}, which is not in the frame; {known(schema)}"
+        if prompt.meta.is_column():
+            msg += '. Hint: a string without {fields} names a column; for fixed text write llm(pl.lit("…"))'
+        raise UnknownColumnError(msg) from error
+    if dtype == pl.String:
+        return prompt, False
+    if dtype in (pl.Null, pl.Categorical, pl.Enum):
+        return prompt.cast(pl.String), False
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
+        names = {f.name for f in dtype.inner.fields}
+        if {"role", "content"} <= names:
+            return _json(prompt), True
+    msg = (
+        f"a prompt must be text, or a list of {{role, content}} messages, but {shown(prompt)} is {dtype}. "
+        'Hint: write a template, as in llm("{column}"), or cast to pl.String'
+    )
+    raise PlanError(msg)
+
+
+def text_of(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column as text."""
+    column = pl.col(name)
+    match dtype:
+        case pl.String():
+            return column
+        case pl.Datetime():
+            return column.dt.strftime("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if dtype.time_zone else ""))
+        case pl.Duration():
+            return column.dt.to_string("iso")
+        case pl.Struct() | pl.List() | pl.Array():
+            return _json(column)
+        case pl.Binary() | pl.Object():
+            msg = f"the column {name!r} is {dtype} and cannot be written into a prompt. Hint: decode or cast it first"
+            raise PlanError(msg)
+        case _:
+            return column.cast(pl.String)
+
+
+def _json(value: pl.Expr) -> pl.Expr:
+    """A nested value as JSON. Polars encodes structs only, so the value is put into one and taken out again."""
+    wrapped = pl.struct(value.alias("v")).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")
+    return pl.when(value.is_not_null()).then(wrapped)

@@ -1,0 +1,140 @@
+"""The first pass over a plan: dtypes found, selectors expanded, prompts rendered, mistakes reported.
+
+After it every node knows its logical schema (answers under their own dtypes), so that nothing that
+Polars would refuse reaches a provider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+import polars.selectors as cs
+
+from polar_llama.call import PREFIX, is_answer
+from polar_llama.errors import PlanError
+from polar_llama.planner.exprs import shown
+from polar_llama.planner.nodes import (
+    Aggregate,
+    Answer,
+    Native,
+    Prompt,
+    Scan,
+    Select,
+    WithColumns,
+    inputs,
+    with_inputs,
+)
+from polar_llama.planner.prompts import render
+from polar_llama.planner.schema import after, selected
+from polar_llama.planner.verbs import native_reads
+
+if TYPE_CHECKING:
+    from polar_llama.call import Call, OnError
+    from polar_llama.planner.nodes import Item, Plan
+
+
+def resolve(plan: Plan, on_error: OnError) -> Plan:
+    """Resolve a whole plan.
+
+    Args:
+        plan: A plan as captured.
+        on_error: For calls that do not say.
+
+    Returns:
+        An equal plan whose nodes all have a schema.
+
+    Raises:
+        PlanError: For a prompt that cannot be rendered, or a call where none can be planned.
+        polars.exceptions.PolarsError: What Polars itself says of the query.
+    """
+    done: dict[int, Plan] = {}
+    todo: list[tuple[Plan, bool]] = [(plan, False)]
+    while todo:  # depth first without recursion: plans may be deep
+        node, ready = todo.pop()
+        if id(node) in done:
+            continue
+        if not ready:
+            todo.append((node, True))
+            todo += [(i, False) for i in inputs(node)]
+            continue
+        done[id(node)] = _resolved(with_inputs(node, tuple(done[id(i)] for i in inputs(node))), on_error)
+    resolved = done[id(plan)]
+    _check_names(schema_of(resolved))
+    return resolved
+
+
+def schema_of(node: Plan) -> pl.Schema:
+    """The logical schema of a resolved node."""
+    assert node.schema is not None, "resolve() gives every node a schema"  # noqa: S101
+    return node.schema
+
+
+def _resolved(node: Plan, on_error: OnError) -> Plan:
+    match node:
+        case Scan():
+            return node if node.schema is not None else replace(node, schema=node.frame.collect_schema())
+        case Answer():
+            call = _prompted(node.input, node.column).call
+            call = replace(call, on_error=call.on_error or on_error)
+            schema = pl.Schema(schema_of(node.input))
+            schema[node.column] = call.dtype
+            return replace(node, call=call, schema=schema)
+        case Select() | WithColumns() | Aggregate():
+            before = schema_of(node.input)
+            node = replace(node, items=tuple(r for i in node.items for r in _items(i, before, node)))
+            return replace(node, schema=after(node, [before]))
+        case Native():
+            before = schema_of(node.input)
+            if node.verb == "drop":  # the selector must mean the same when dtypes are still the slots'
+                gone = set(before) - set(after(node, [before]))
+                selector = cs.by_name(*gone) if gone else cs.empty()
+                node = replace(node, args=(), kwargs={"columns": selector})
+            return _with_schema(replace(node, reads=native_reads(node.verb, node.args, node.kwargs, before)))
+        case _:
+            return _with_schema(node)
+
+
+def _with_schema(node: Plan) -> Plan:
+    return replace(node, schema=after(node, [schema_of(i) for i in inputs(node)]))
+
+
+def _prompted(node: Plan, column: str) -> Prompt:
+    while isinstance(node, Answer):
+        node = node.input
+    assert isinstance(node, Select | WithColumns | Aggregate)  # noqa: S101 -- build.py puts answers on prompts only
+    return next(i for i in node.items if isinstance(i, Prompt) and i.column == column)
+
+
+def _items(item: Item, before: pl.Schema, node: Select | WithColumns | Aggregate) -> list[Item]:
+    if isinstance(item, Prompt):
+        expr, conversation = render(item.source, before)
+        call: Call = replace(item.call, conversation=True) if conversation else item.call
+        return [replace(item, call=call, expr=expr)]
+    if not item.meta.has_multiple_outputs():
+        return [item]
+    names = selected(before, item).names()
+    if item.meta.is_column_selection() and not isinstance(node, Aggregate):
+        return [pl.col(n) for n in names if not is_answer(n)]
+    visible = pl.Schema({n: t for n, t in before.items() if not is_answer(n)})
+    holds_call = any(is_answer(n) for n in item.meta.root_names())
+    if any(PREFIX in n for n in names) or (not holds_call and selected(visible, item).names() != names):
+        msg = (
+            f"the expression {shown(item)} expands to columns of the frame beside a call in the same verb. "
+            'Hint: put the call in a verb of its own, with_columns(a=llm(...)), and use column "a" after'
+        )
+        raise PlanError(msg)
+    return [item]
+
+
+def _check_names(schema: pl.Schema) -> None:
+    leaked = [n for n in schema if PREFIX in n] or [n for n, t in schema.items() if PREFIX in str(t)]
+    if leaked:
+        msg = (
+            "an answer without a name of its own would show in the result. "
+            'Hint: give it one, llm(...).alias("a"), before name.keep() or struct()'
+        )
+        raise PlanError(msg)
+
+

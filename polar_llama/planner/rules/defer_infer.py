@@ -1,0 +1,37 @@
+"""Ask as late as possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polar_llama.planner.answers import stack, unstack
+from polar_llama.planner.exprs import touches
+from polar_llama.planner.flow import carried, reads_of
+from polar_llama.planner.nodes import Answer, Scan, inputs, with_inputs
+
+if TYPE_CHECKING:
+    from polar_llama.planner.nodes import Plan
+
+
+def defer_infer(node: Plan) -> Plan:
+    """`Step(Answer(x)) -> Answer(Step(x))` for every answer the step does not read.
+
+    Safe because the slot stands under the answer's own name and position: a step that looks at no
+    value of a column does the same to prompts as it would to answers, be it to filter, order, repeat,
+    rename, drop or pad them with nulls, and the answer to a null prompt is null. A step never makes
+    new prompts, so none is asked that would not have been asked below. An answer that leaves the step
+    under no name at all is never asked (`drop_infer` falls out of this rule); one that leaves under
+    two names is two slots with equal prompts, asked once.
+    """
+    if isinstance(node, Answer | Scan):
+        return node
+    below: list[Plan] = []
+    risen: list[Answer] = []
+    for side, (source, read) in enumerate(zip(inputs(node), reads_of(node), strict=True)):
+        answers, plan = unstack(source)
+        free = [a for a in answers if not touches(read, [a.column])]
+        below.append(source if not free else stack(plan, [a for a in answers if a not in free]))
+        names = carried(node, side, [a.column for a in free]) if free else {}
+        risen += [Answer(plan, name, a.call) for a in free for name in names[a.column]]
+    moved = with_inputs(node, tuple(below))
+    return stack(moved, risen)

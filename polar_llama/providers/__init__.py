@@ -1,0 +1,1 @@
+"""Wire formats, one file each, behind one seam; `registry` finds them by name."""

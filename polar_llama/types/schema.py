@@ -1,0 +1,32 @@
+"""The JSON schema a provider enforces: Pydantic's, without what costs tokens and says nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+if TYPE_CHECKING:
+    from pydantic_core.core_schema import NamedTupleSchema
+
+
+class AnswerSchema(GenerateJsonSchema):
+    """Pydantic's schema with two changes.
+
+    Fields have no made-up titles (`"title": "Age"` next to `"age"`), and a NamedTuple is an object with named
+    properties, since providers enforce objects well and tuples badly. Pydantic sorts keywords and keeps the
+    order of properties.
+    """
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 -- as in the base class
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        """Never: a field's own title stays."""
+        return False
+
+    def named_tuple_schema(self, schema: NamedTupleSchema) -> JsonSchemaValue:
+        """An object; Pydantic reads one as well as an array."""
+        fields = schema["fields"]
+        properties = {f["name"]: self.generate_inner(f["schema"]) for f in fields}
+        required = [f["name"] for f in fields if f["schema"]["type"] != "default"]
+        return {"type": "object", "title": schema["cls"].__name__, "properties": properties, "required": required}

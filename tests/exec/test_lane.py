@@ -1,0 +1,352 @@
+"""A lane against servers of every temper, in virtual time: what is asserted in seconds took none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+from engine_kit import Server, Simulation, VirtualLoop, pairs, question
+
+from polar_llama.exec import retry
+from polar_llama.exec.base import Limits, Tally
+from polar_llama.providers.base import Ask, Failure, Quota, Request, Response, Usage
+
+FAULTS = (
+    (0.02, Failure("rate_limited", "too many requests", status=429, retry_after=1.0)),
+    (0.01, Failure("overloaded", "internal error", status=500)),
+    (0.005, Failure("network", "connection reset")),
+    (0.005, Failure("malformed", "cut off")),
+)
+
+
+def simulate(server: Server, count: int, limits: Limits, seed: int = 0) -> tuple[float, Simulation, Tally]:
+    simulation, tally = Simulation(server, seed), Tally()
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, limits=limits, tally=tally), pairs(count))
+
+    took = simulation.run(scenario)
+    assert Counter(key for _, key, _ in simulation.finished) == Counter(key for key, _ in pairs(count))
+    assert tally.sent == server.asked
+    return took, simulation, tally
+
+
+def bare(server: Server, count: int, workers: int, seed: int = 0) -> float:
+    """The client most people would write: workers that sleep through their own retries."""
+    loop, draw = VirtualLoop(), random.Random(seed).random
+
+    async def work(items: list[str]) -> None:
+        while items:
+            prompt, failures = items.pop(), 0
+            while isinstance(reply := await server.complete(Request(Ask("m"), prompt)), Failure):
+                await asyncio.sleep(retry.wait(reply, failures, 6, draw()) or 0.0)
+                failures += 1
+
+    async def main() -> None:
+        items = [prompt for _, prompt in reversed(pairs(count))]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work(items))
+
+    loop.run_until_complete(main())
+    took = loop.time()
+    loop.close()
+    return took
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_isolated_faults_cost_no_more_than_a_bare_client_pays(seed: int) -> None:
+    took, simulation, tally = simulate(Server(faults=FAULTS, seed=seed), 5_000, Limits(max_concurrency=256), seed)
+    assert all(not isinstance(value, Failure) for _, _, value in simulation.finished)
+    assert simulation.lane.limiter.limit == 256
+    assert tally.retried == tally.sent - 5_000
+    assert took <= 1.3 * bare(Server(faults=FAULTS, seed=seed), 5_000, 256, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_server_with_32_places_is_kept_busy_and_hardly_ever_refuses(seed: int) -> None:
+    server = Server(capacity=32, seed=seed)
+    took, simulation, _ = simulate(server, 2_000, Limits(), seed)
+    assert all(not isinstance(value, Failure) for _, _, value in simulation.finished)
+    assert took <= 1.4 * 2_000 / 32 * 0.05
+    assert server.refused < 0.05 * server.asked
+
+
+@pytest.mark.parametrize("cap", [35, 64, 256])
+def test_a_limit_set_too_high_finds_down(cap: int) -> None:
+    server = Server(capacity=32)
+    took, simulation, _ = simulate(server, 2_000, Limits(max_concurrency=cap))
+    assert all(not isinstance(value, Failure) for _, _, value in simulation.finished)
+    assert took <= 1.4 * 2_000 / 32 * 0.05
+    assert server.refused <= cap - 32 + 0.05 * 2_000
+
+
+def test_an_explicit_limit_is_used_from_the_first_request() -> None:
+    took, _, _ = simulate(Server(), 2_000, Limits(max_concurrency=256))
+    assert took <= 1.1 * bare(Server(), 2_000, 256)
+
+
+@pytest.mark.parametrize("retry_after", [1.0, None])
+def test_a_server_with_a_rate_and_no_headers_is_not_hammered(retry_after: float | None) -> None:
+    server = Server(rate=100, retry_after=retry_after)
+    took, simulation, _ = simulate(server, 2_000, Limits())
+    assert all(not isinstance(value, Failure) for _, _, value in simulation.finished)
+    assert took <= 1.6 * 2_000 / 100
+    assert server.refused < 0.1 * server.asked
+
+
+def test_requests_a_minute_are_kept() -> None:
+    server = Server()
+    took, _, _ = simulate(server, 900, Limits(requests_per_minute=300))
+    assert all(sum(start <= t < start + 60 for t in server.times) <= 300 for start in server.times)
+    assert took < 185
+
+
+def test_a_spent_quota_is_waited_for() -> None:
+    server = Server()
+    left = 10
+
+    def answer(request: Request) -> Response:
+        nonlocal left
+        left -= 1
+        return Response("x", quota=Quota(requests_limit=10, requests_remaining=max(left, 0), requests_reset=20.0))
+
+    server.answer = answer
+    took, _, _ = simulate(server, 11, Limits(max_concurrency=1))
+    assert took == pytest.approx(20.0, abs=1.5)
+
+
+def test_a_waiting_retry_occupies_nothing() -> None:
+    server = Server(latency=1.0)
+    complete = server.complete
+
+    async def once(request: Request) -> Response | Failure:
+        if request.prompt == "prompt 0" and server.attempts.get("prompt 0", 0) == 0:
+            server.attempts["prompt 0"] = 1
+            server.asked += 1
+            return Failure("overloaded", "busy", status=503, retry_after=60.0)
+        return await complete(request)
+
+    server.complete = once  # type: ignore[method-assign]
+    _, simulation, _ = simulate(server, 20, Limits(max_concurrency=1))
+    assert simulation.finished[-1][1] == b"k0"
+    assert simulation.finished[-2][0] < 23
+
+
+def test_a_request_is_tried_as_often_as_asked_and_then_fails() -> None:
+    server = Server(faults=[(1.0, Failure("overloaded", "busy", status=500))])
+    _, simulation, tally = simulate(server, 3, Limits(max_retries=2))
+    assert server.asked == 9
+    assert (tally.sent, tally.retried, tally.failed) == (9, 6, 3)
+    assert all("given up after 3 tries" in value.message for _, _, value in simulation.finished)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["auth", "quota", "unknown_model"])
+def test_what_cannot_heal_stops_the_lane_at_once_and_a_later_run_starts_fresh(kind: str) -> None:
+    server = Server(answer=lambda r: broken if r.prompt == "prompt 3" else Response(r.prompt))
+    broken = Failure(kind, "no such luck", status=401)  # type: ignore[arg-type]
+    simulation = Simulation(server)
+    limits = Limits(max_concurrency=8)
+
+    async def scenario(sim: Simulation) -> None:
+        first = question(server, limits=limits)
+        batch = sim.batch(first, pairs(5_000))
+        other = sim.batch(question(server, limits=limits), pairs(10, 5_000))
+        while sim.lane.busy:
+            await asyncio.sleep(0.01)
+        assert server.asked <= 24
+        kinds = Counter(getattr(v, "kind", "answer") for v in batch.results.values())
+        assert kinds[kind] == 1
+        assert kinds["answer"] + kinds["stopped"] + 1 == 5_000
+        stopped = next(v for v in batch.results.values() if getattr(v, "kind", "") == "stopped")
+        assert "no such luck" in stopped.message  # type: ignore[attr-defined]
+        assert other.done
+        asked = server.asked
+        late = sim.batch(first, pairs(5, 6_000))
+        assert late.done
+        assert server.asked == asked
+        fresh = sim.batch(question(server, limits=limits), pairs(10, 7_000))
+        while sim.lane.busy:
+            await asyncio.sleep(0.01)
+        assert set(fresh.results.values()) == {f"prompt {i}" for i in range(7_000, 7_010)}
+
+    simulation.run(scenario)
+
+
+def test_a_server_that_cannot_be_reached_stops_the_run_instead_of_trying_every_row() -> None:
+    server = Server(faults=[(1.0, Failure("network", "connection refused"))])
+    took, simulation, tally = simulate(server, 10_000, Limits())
+    assert server.asked < 200
+    assert took < 60
+    assert tally.failed == 10_000
+    message = simulation.finished[-1][2].message  # type: ignore[attr-defined]
+    assert "test.example" in message
+    assert "connection refused" in message
+    assert {getattr(value, "kind", "") for _, _, value in simulation.finished} == {"network"}
+
+
+def test_a_server_that_comes_back_is_asked_again() -> None:
+    server = Server()
+    complete = server.complete
+
+    async def down(request: Request) -> Response | Failure:
+        if 0.2 < simulation.loop.time() < 2.0:
+            server.asked += 1
+            return Failure("network", "connection refused")
+        return await complete(request)
+
+    server.complete = down  # type: ignore[method-assign]
+    simulation, tally = Simulation(server), Tally()
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, tally=tally), pairs(2_000))
+
+    simulation.run(scenario)
+    assert tally.failed == 0
+    assert len(simulation.finished) == 2_000
+    assert tally.retried < 400
+
+
+def test_the_gate_is_asked_once_a_send_and_closes_for_good() -> None:
+    asked = 0
+
+    def gate() -> Failure | None:
+        nonlocal asked
+        asked += 1
+        return Failure("stopped", "max_requests=50 is reached") if asked > 50 else None
+
+    server = Server(faults=FAULTS)
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, gate=gate), pairs(1_000))
+
+    simulation.run(scenario)
+    assert server.asked == 50
+    assert asked == 51
+    failures = [v for _, _, v in simulation.finished if isinstance(v, Failure)]
+    assert len(failures) >= 950
+    assert {f.message for f in failures} == {"max_requests=50 is reached"}
+
+
+def test_a_cancelled_batch_sends_nothing_more_and_keeps_what_was_in_flight() -> None:
+    server = Server(latency=1.0)
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        batch = sim.batch(question(server), pairs(100))
+        await asyncio.sleep(0.5)
+        sim.lane.stop(batch, Failure("stopped", "cancelled"))
+        while not batch.done:
+            await asyncio.sleep(0.01)
+        answers = [v for v in batch.results.values() if isinstance(v, str)]
+        assert len(answers) == server.asked == 16
+        assert len(batch.results) == 100
+
+    simulation.run(scenario)
+
+
+def test_an_invalid_answer_is_repaired_once() -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(request)
+        return Response("42" if request.repair and request.prompt == "prompt 0" else "many", Usage(3, 2))
+
+    server, tally = Server(answer=answer), Tally()
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, parse=int, tally=tally), pairs(2))
+
+    simulation.run(scenario)
+    values = {key: value for _, key, value in simulation.finished}
+    assert values[b"k0"] == 42
+    assert isinstance(values[b"k1"], Failure)
+    assert values[b"k1"].kind == "invalid"
+    assert len(seen) == 4
+    assert [r.repair for r in seen if r.repair] == [("many", "invalid literal for int() with base 10: 'many'")] * 2
+    assert (tally.sent, tally.retried, tally.failed) == (4, 2, 1)
+    assert (tally.input_tokens, tally.output_tokens) == (12, 8)
+
+
+@pytest.mark.parametrize(
+    ("reply", "schema", "kind"),
+    [
+        (Response("no", finish="refusal"), None, "refused"),
+        (Response("", finish="filtered"), None, "refused"),
+        (Response('{"a":', finish="length"), "{}", "truncated"),
+        (Response("", finish="length"), None, "truncated"),
+        (Response("", finish="tool"), None, "invalid"),
+        (Response("", finish="error"), None, "malformed"),
+        (Failure("bad_request", "unknown field", status=400), None, "bad_request"),
+    ],
+)
+def test_what_is_no_answer_is_a_failure_of_its_row(reply: Response | Failure, schema: str | None, kind: str) -> None:
+    server = Server(answer=lambda r: reply if r.prompt == "prompt 0" else Response("fine"))
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, ask=Ask("m", schema=schema), limits=Limits(max_retries=1)), pairs(3))
+
+    simulation.run(scenario)
+    values = {key: value for _, key, value in simulation.finished}
+    assert getattr(values.pop(b"k0"), "kind", None) == kind
+    assert set(values.values()) == {"fine"}
+
+
+def test_a_cut_off_text_is_still_a_text() -> None:
+    _, simulation, _ = simulate(Server(answer=lambda _: Response("half a sen", finish="length")), 1, Limits())
+    assert simulation.finished[0][2] == "half a sen"
+
+
+def test_a_providers_bug_is_a_failure_that_does_not_show_the_prompt() -> None:
+    server = Server()
+
+    async def raising(request: Request) -> Response:
+        server.asked += 1
+        raise KeyError(request.prompt)
+
+    server.complete = raising  # type: ignore[method-assign]
+    _, simulation, _ = simulate(server, 3, Limits())
+    failures = [value for _, _, value in simulation.finished if isinstance(value, Failure)]
+    assert len(failures) == 3
+    assert "KeyError" in failures[0].message
+    assert "prompt" not in failures[0].message
+
+
+def test_calls_take_turns_and_the_batches_of_a_call_do_not() -> None:
+    server = Server()
+    simulation = Simulation(server)
+    limits = Limits(max_concurrency=2)
+
+    async def scenario(sim: Simulation) -> None:
+        long = question(server, limits=limits)
+        sim.batch(long, pairs(100))
+        sim.batch(long, pairs(100, 100))
+        sim.batch(question(server, limits=limits), pairs(5, 900))
+
+    simulation.run(scenario)
+    order = [int(key[1:]) for _, key, _ in simulation.finished]
+    assert max(order.index(i) for i in range(900, 905)) < 15
+    assert max(order.index(i) for i in range(100)) < min(order.index(i) for i in range(105, 200))
+
+
+def test_the_strictest_limit_of_the_active_runs_holds() -> None:
+    server = Server(latency=1.0)
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, limits=Limits(max_concurrency=50)), pairs(400))
+        await asyncio.sleep(0.5)
+        assert server.busy == 50
+        strict = sim.batch(question(server, limits=Limits(max_concurrency=2)), pairs(1, 900))
+        while not strict.done:
+            assert sim.lane.limiter.limit == 2
+            await asyncio.sleep(0.01)
+        assert sim.lane.limiter.limit == 50
+
+    simulation.run(scenario)
+    assert server.most == 50

@@ -1,0 +1,84 @@
+import enum
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import pytest
+from pydantic import BaseModel, Field, TypeAdapter
+
+from polar_llama.testing import example
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Node(BaseModel):
+    name: str
+    children: list["Node"]
+    parent: "Node | None" = None
+
+
+class Person(BaseModel):
+    name: Annotated[str, Field(min_length=30, max_length=40)]
+    age: Annotated[int, Field(ge=18, le=21)]
+    height: Annotated[float, Field(gt=1.5, lt=1.6)]
+    even: Annotated[int, Field(multiple_of=2, ge=3)]
+    code: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+    born: date
+    seen: datetime
+    colour: Colour
+    kind: Literal["a", "b"]
+    tags: Annotated[list[str], Field(min_length=4, max_length=5)]
+    choices: set[Literal["x", "y"]]
+    pair: tuple[int, str]
+    either: int | str | None
+    scores: dict[str, float]
+    ok: bool
+
+
+@pytest.mark.parametrize("of", [Person, Node, Colour, list[int], int | None, dict[str, Person], tuple[bool, ...]])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_value_validates(of: Any, seed: int) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(of)
+    schema = adapter.json_schema()
+    value = example(schema, seed)
+    jsonschema.validate(value, schema)
+    adapter.validate_python(value, strict=False)
+    assert value == example(schema, seed)
+
+
+def test_other_seeds_give_other_values() -> None:
+    schema = {"type": "string"}
+    assert len({example(schema, seed) for seed in range(50)}) == 50
+    assert {example({"type": "boolean"}, seed) for seed in range(20)} == {True, False}
+    assert {example({"enum": ["a", "b", "c"]}, seed) for seed in range(40)} == {"a", "b", "c"}
+
+
+def test_how_a_schema_is_spelled_does_not_matter() -> None:
+    plain = {"type": "object", "properties": {"n": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}}
+    strict = {
+        "type": "object",
+        "properties": {"n": {"$ref": "#/$defs/N"}},
+        "$defs": {"N": {"type": ["integer", "null"]}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    values = [example(plain, seed) for seed in range(50)]
+    assert values == [example(strict, seed) for seed in range(50)]
+    assert {type(v["n"]) for v in values} == {int, type(None)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}},
+        {"$ref": "#/$defs/absent"},
+        {"type": "quaternion"},
+        {"type": "string", "pattern": "^(?=a)(?=b)$"},
+    ],
+)
+def test_what_has_no_example_says_so(schema: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"schema|pattern"):
+        example(schema)
