@@ -48,7 +48,7 @@ answered = (
     .sort("id")
 )
 
-print(answered.llm.explain())  # type: ignore[attr-defined]
+print(pll.explain(answered))
 
 with pl.Config(fmt_str_lengths=60, tbl_width_chars=160, tbl_rows=-1):
     print(answered.collect())

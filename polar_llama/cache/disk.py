@@ -55,7 +55,7 @@ class DiskCache:
 
     def __init__(self, directory: Path) -> None:
         """Prepare the cache in a directory; nothing is opened before the first use."""
-        from polar_llama.cache.layout import BytesDisk, lay_out  # noqa: PLC0415 -- diskcache costs 20 ms to import
+        from polar_llama.cache.layout import BytesDisk, lay_out  # diskcache costs 20 ms to import
 
         self.directory = directory
         self._disk = BytesDisk(directory)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import diskcache  # type: ignore[import-untyped]
-from diskcache.core import ENOVAL, MODE_RAW, UNKNOWN  # type: ignore[import-untyped]
+import diskcache
+from diskcache.core import ENOVAL, MODE_RAW, UNKNOWN
 
 from polar_llama.cache.directory import make_private
 from polar_llama.cache.trouble import BUSY_SECONDS, DamagedError, RefusedRowError

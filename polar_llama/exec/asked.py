@@ -153,11 +153,10 @@ class Asked:
         """Note that answers have just been used."""
         self.ended = self._clock()
 
-    def give_up(self, claims: Sequence[Claim]) -> None:
-        """Ask nothing more for these claims: their stage has gone. What is in flight completes."""
-        for claim in claims:
-            claim.given_up = True
-            claim.job.cancel()
+    def give_up(self, claim: Claim) -> None:
+        """Ask nothing more for a claim: its stage has gone. What is in flight completes."""
+        claim.given_up = True
+        claim.job.cancel()
 
     def answered(self) -> int:
         """How many prompts have come to something so far; from any thread."""
@@ -170,10 +169,16 @@ class Asked:
         back = max(0, self.answered() - tally.cached - tally.shared)
         return max(0, tally.sent - tally.retried - back)
 
+    def is_silent(self) -> bool:
+        """Whether prompts were asked and not one was answered."""
+        tally = self.tally
+        return tally.failed > 0 and tally.failed >= tally.distinct - tally.cached
+
     def _missing(self, keys: list[bytes]) -> tuple[list[int], list[int]]:
         """Positions of keys that have to be submitted: to be counted, and asked before but forgotten."""
         known = self._known
-        new, evicted = [], []
+        new: list[int] = []
+        evicted: list[int] = []
         for i, key in enumerate(keys):
             claim = known.get(key)
             if claim is None:

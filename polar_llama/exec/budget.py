@@ -32,20 +32,20 @@ class Meter:
     Attributes:
         tally: What came back.
         price: What tokens cost.
-        in_flight: Tells how many requests are on their way.
         overhead: UTF-8 bytes that every request of the call carries besides its prompt.
         max_tokens: The most tokens of an answer, or None.
         prompts: How many prompts there were.
         prompt_bytes: Their UTF-8 bytes.
+        in_flight: Tells how many requests are on their way.
     """
 
     tally: Tally
     price: Price
-    in_flight: Callable[[], int]
     overhead: int
     max_tokens: int | None
     prompts: int = 0
     prompt_bytes: int = 0
+    in_flight: Callable[[], int] = int
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""

@@ -13,13 +13,13 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from polar_llama.errors import ConfigurationError, PolarLlamaError
-from polar_llama.exec.inflight import Outcome
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from polar_llama.cache.base import AnswerCache
+    from polar_llama.exec.inflight import Outcome
     from polar_llama.exec.job import Batch
 
 GATHER = 0.010
@@ -106,7 +106,8 @@ class Committer:
         for batch in groups:
             caches.setdefault(id(batch.question.cache), []).append(batch)
         for batches in caches.values():
-            error = _put(batches[0].question.cache, [a for b in batches for a in groups[b]])
+            cache = batches[0].question.cache
+            error = cache and _put(cache, [a for b in batches for a in groups[b]])
             for batch in batches:
                 if error is not None:
                     batch.error = error
@@ -124,8 +125,7 @@ class Committer:
             self._loop.call_soon_threadsafe(function, *args)
 
 
-def _put(cache: AnswerCache | None, answers: list[Answer]) -> Exception | None:
-    assert cache is not None  # noqa: S101 -- the lane adds answers of questions that write only
+def _put(cache: AnswerCache, answers: list[Answer]) -> Exception | None:
     try:
         cache.put_many({answer.outcome.key: answer.record for answer in answers})
     except PolarLlamaError as error:

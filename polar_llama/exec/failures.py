@@ -38,7 +38,7 @@ class _Cause:
     def __str__(self) -> str:
         rows = ", ".join(map(str, self.rows))
         what = f"row {rows}" if self.count == 1 else f"e.g. rows {rows}"
-        return f"{self.count:,} × {title(self.failure)} ({self.failure.message}), {what}"
+        return f"{self.count:,} × {title(self.failure)} ({self.failure.message}), {what}"  # noqa: RUF001
 
 
 class Failures:

@@ -27,7 +27,18 @@ class Batch:
         open: How many of its prompts the lane still has; the loop's thread only.
     """
 
-    __slots__ = ("_finished", "_left", "_lock", "_on_cancel", "_results", "error", "open", "question", "stopped", "waiting")
+    __slots__ = (
+        "_finished",
+        "_left",
+        "_lock",
+        "_on_cancel",
+        "_results",
+        "error",
+        "open",
+        "question",
+        "stopped",
+        "waiting",
+    )
 
     def __init__(self, question: Question, size: int, on_cancel: Callable[[Batch], None]) -> None:
         self.question = question

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+MINUTE = 60.1
+"""Seconds; a little more than a minute, because the server's clock and ours are not the same."""
+
+ROUNDING = 1e-9
+"""What adding up floats may lose."""
+
 
 class Bucket:
     """Allows at most `per_minute` in any 60 seconds.
@@ -15,7 +21,7 @@ class Bucket:
     def __init__(self, per_minute: float, now: float) -> None:
         self.per_minute = per_minute
         self._most = max(1.0, per_minute / 60)
-        self._rate = (per_minute - self._most + 1) / 60
+        self._rate = (per_minute - self._most + 1) / MINUTE
         self._level = self._most
         self.at = now
 
@@ -23,7 +29,7 @@ class Bucket:
         """When `amount` may be taken; more than the bucket holds may be taken when it is full."""
         self._fill(now)
         missing = min(amount, self._most) - self._level
-        return now if missing <= 1e-9 else now + missing / self._rate
+        return now if missing <= ROUNDING else now + missing / self._rate
 
     def take(self, now: float, amount: float = 1.0) -> None:
         """Take an amount; the level may fall below zero, and is waited for."""

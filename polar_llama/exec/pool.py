@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from polar_llama.providers.base import Connection
+from polar_llama.providers.registry import create
 from polar_llama.transport import open_transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import httpx
 
     from polar_llama.providers.base import Provider
@@ -65,27 +64,23 @@ _kept: deque[_Kept] = deque(maxlen=MOST)
 _lock = threading.Lock()
 
 
-def provider(
-    name: str,
-    environ: Mapping[str, str],
-    http_client: httpx.AsyncClient | None,
-    create: Callable[[Connection], Provider],
-) -> Provider:
+def provider_for(name: str, environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> Provider:
     """The provider of a name: a kept one if there is one for this environment and client, else a new one.
 
     Args:
-        name: What tells providers apart besides environment and client.
+        name: The provider's name, as in `"name:model"`.
         environ: The environment, without secrets.
         http_client: The user's own client, or None.
-        create: Makes the provider.
+
+    Raises:
+        ConfigurationError: If there is no such provider, or something that it needs is missing.
     """
     with _lock:
         for kept in _kept:
             if kept.name == name and kept.http_client is http_client and _unchanged(kept.environ.read, environ):
                 return kept.provider
         watched = _Watched(environ)
-        transport = _Opener(http_client)
-        made = create(Connection(watched, os.environ.get, transport))
+        made = create(name, Connection(watched, os.environ.get, _Opener(http_client)))
         _kept.append(_Kept(name, http_client, watched, made))
         return made
 

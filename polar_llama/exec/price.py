@@ -48,7 +48,7 @@ def price(provider: str, model: str) -> Price | None:
     """
     if provider == "local":
         return FREE
-    from genai_prices import Usage, calc_price  # noqa: PLC0415 -- takes 0.14 s to import
+    from genai_prices import Usage, calc_price
 
     try:
         plain, cached = (

@@ -89,11 +89,11 @@ def _in_notebook() -> bool:
 
 def _bar() -> Any:
     if _in_notebook():
-        from tqdm.auto import tqdm  # noqa: PLC0415 -- looks for widgets
+        from tqdm.auto import tqdm
     else:
-        from tqdm import tqdm  # noqa: PLC0415 -- only long work has a bar
+        from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc,type-arg]
+    class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # tqdm's watching thread is for bars nobody refreshes
 
     return Bar(desc="llm", unit=" answers", leave=False, dynamic_ncols=True)

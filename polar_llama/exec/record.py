@@ -54,5 +54,6 @@ def decode(stored: bytes) -> Record:
     match from_json(stored):
         case [1, str() as text, str() | None as model, int() as created, list() | None as counts]:
             return Record(text, model, created, counts)
-    msg = "not an answer record of this version"
-    raise ValueError(msg)
+        case _:
+            msg = "not an answer record of this version"
+            raise ValueError(msg)

@@ -6,13 +6,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from polar_llama.exec.base import Tally
 from polar_llama.exec.price import price
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import polars as pl
 
 WIDTH = 100
 """Columns of text that a printed report takes at most."""
@@ -103,10 +103,10 @@ class RunReport:
 
     def to_frame(self) -> pl.DataFrame:
         """A row per call: `call, model, rows, …, seconds, cost_usd` (null where it is not known)."""
-        import polars as pl  # noqa: PLC0415 -- a report is read after the run
-
-        counts: dict[str, type[pl.DataType]] = dict.fromkeys(_HEADINGS, pl.Int64)
-        schema = {"call": pl.String, "model": pl.String, **counts, "seconds": pl.Float64, "cost_usd": pl.Float64}
+        counts = {name: pl.Int64() for name in _HEADINGS}
+        schema = pl.Schema(
+            {"call": pl.String(), "model": pl.String(), **counts, "seconds": pl.Float64(), "cost_usd": pl.Float64()}
+        )
         rows = [
             {"cost_usd": call.cost, **{f.name: getattr(call, f.name) for f in fields(call) if f.name in schema}}
             for call in self.calls
@@ -116,18 +116,10 @@ class RunReport:
     def __repr__(self) -> str:
         if not self.calls:
             return f"polar_llama run: nothing was asked ({self.seconds:.1f} s)"
-        lines = [("call", self._line(i + 1), call) for i, call in enumerate(self.calls)]
-        shown = [*((label, call) for _, label, call in lines)]
-        if len(self.calls) > 1:
-            shown.append(("total", self.total))
-        table = _table(shown)
-        legend = [
-            _cut(f"{label} = {call.model}: {' '.join(call.call.split())}") for label, call in shown if label != "total"
-        ]
-        return "\n".join([*table, *legend])
-
-    def _line(self, number: int) -> str:
-        return f"#{number}"
+        numbered = [(f"#{i}", call) for i, call in enumerate(self.calls, 1)]
+        total = [("total", self.total)] if len(numbered) > 1 else []
+        legend = [_cut(f"{label} {call.model}: {' '.join(call.call.split())}") for label, call in numbered]
+        return "\n".join([*_table([*numbered, *total]), *legend])
 
     def _sum(self) -> float | None:
         costs = [call.cost for call in self.calls]
@@ -179,10 +171,10 @@ def _table(shown: Sequence[tuple[str, CallReport]]) -> list[str]:
 
 
 def _count(number: int) -> str:
-    """A count in six characters at most, below a trillion."""
-    if number < 100_000:  # noqa: PLR2004
+    """A count in seven characters at most, below a trillion."""
+    if number < 1_000_000:  # noqa: PLR2004
         return f"{number:,}"
-    for unit, size in (("k", 10**3), ("M", 10**6), ("G", 10**9)):
+    for unit, size in (("M", 10**6), ("G", 10**9)):
         if number < size * 1_000:
             return f"{number / size:.4g}{unit}"
     return f"{number:.1e}"
@@ -221,3 +213,8 @@ def last_run() -> RunReport | None:
     """The report of the last run that the calling thread or context started and that has finished."""
     place = _place.get()
     return None if place is None else place.report
+
+
+def publish(report: RunReport | None) -> None:
+    """Make a report the last one of the calling thread or context."""
+    _place.set(Place(report))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from polar_llama.cache import open_cache
@@ -27,6 +28,7 @@ from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
 from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
 from polar_llama.providers.base import Ask, Failure
+from polar_llama.providers.registry import split_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,17 +44,6 @@ __all__ = ["Run", "Slot", "start_run"]
 CANCELLED = Failure("stopped", "the run was cancelled before this row was asked")
 
 _scopes = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Who a call asks: `"openai"`, `"gpt-6-luna"`."""
-
-    provider: str
-    model: str
-
-    def __str__(self) -> str:
-        return f"{self.provider}:{self.model}"
 
 
 class Run:
@@ -181,7 +172,7 @@ class Run:
         name = call.model or self._settings.model
         if name is None:
             msg = (
-                "no model is set. Say which: llm(..., model=\"openai:gpt-6-luna\"), or for every call "
+                'no model is set. Say which: llm(..., model="openai:gpt-6-luna"), or for every call '
                 "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
                 'model="local" needs no key and no network'
             )
@@ -194,43 +185,71 @@ class Run:
 
     def _resolve(self, call: Call, name: str) -> Asked:
         settings = self._settings
-        target = Target(*split_model(name))
+        provider_name, model = split_model(name)
+        provider = provider_for(provider_name, self._environ, settings.http_client)
         reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
         writes = settings.cache in {"use", "refresh"}
+        limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
+        ask = _shared_by_all_rows(call, model)
         tally = Tally()
-        ask = Ask(
-            model=target.model,
-            system=call.system,
-            temperature=call.temperature,
-            max_tokens=call.max_tokens,
-            seed=call.seed,
-            options=call.options,
-            schema=call.returns.schema,
-            schema_name=call.returns.schema_name,
-            conversation=call.conversation,
-        )
-        asked: Asked
-
-        def gate() -> Failure | None:
-            return CANCELLED if self._cancelled.is_set() else self._budget.admit(asked.meter)
-
+        meter = self._meter(call, name, tally)
         question = Question(
-            provider=provider_for(target, self._environ, settings.http_client),
+            provider=provider,
             ask=ask,
             parse=call.returns.reader,
-            limits=Limits(
-                settings.max_concurrency,
-                settings.requests_per_minute,
-                settings.tokens_per_minute,
-                settings.timeout,
-                settings.max_retries,
-            ),
+            limits=limits,
             mode=settings.cache,
             cache=open_cache(settings.cache_dir) if reads or writes else None,
-            gate=gate,
+            gate=partial(self._gate, meter),
             tally=tally,
             read=reads,
             write=writes,
             scope="" if reads else self._scope,
         )
+        keyer = Keyer(provider.identity, ask)
+        asked = Asked(question, keyer, self._engine(), name=name, label=call.label, meter=meter, clock=self._clock)
+        if meter is not None:
+            meter.in_flight = asked.in_flight
+            self._budget.add(meter)
         return asked
+
+    def _gate(self, meter: Meter | None) -> Failure | None:
+        return CANCELLED if self._cancelled.is_set() else self._budget.admit(meter)
+
+    def _meter(self, call: Call, name: str, tally: Tally) -> Meter | None:
+        """What counts a call's money, where there is a budget and something may be sent."""
+        if self._settings.max_cost is None or self._settings.cache == "replay":
+            return None
+        known = price(*split_model(name))
+        if known is None:
+            msg = (
+                f"max_cost cannot be kept: the price of {name!r} is not known. "
+                "Leave max_cost out, or limit the requests instead: max_requests"
+            )
+            raise ConfigurationError(msg)
+        overhead = len((call.system or "").encode()) + len((call.returns.schema or "").encode())
+        return Meter(tally, known, overhead=overhead, max_tokens=call.max_tokens)
+
+
+def _shared_by_all_rows(call: Call, model: str) -> Ask:
+    return Ask(
+        model=model,
+        system=call.system,
+        temperature=call.temperature,
+        max_tokens=call.max_tokens,
+        seed=call.seed,
+        options=call.options,
+        schema=call.returns.schema,
+        schema_name=call.returns.schema_name,
+        conversation=call.conversation,
+    )
+
+
+def start_run(settings: Settings, environ: Mapping[str, str]) -> Run:
+    """Start a run, in the thread or context that will ask for `last_run()`.
+
+    Args:
+        settings: A snapshot of the settings.
+        environ: The environment; what is kept of it holds no credentials.
+    """
+    return Run(settings, environ)

@@ -6,7 +6,8 @@ against 0.26 microseconds a row): the prompts have to become Python strings anyw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from polar_llama.call import Call, OnError
 
 
-class Distinct(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Distinct:
     """The distinct prompts of a column.
 
     Attributes:

@@ -19,7 +19,7 @@ from polar_llama.exec.failures import SAMPLE
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from polar_llama.call import Call, OnError
     from polar_llama.exec.asked import Asked
@@ -109,6 +109,7 @@ class Stage:
         self._bytes = 0
         self._rows = 0
         self._asking: list[tuple[Asked, Claim]] = []
+        self._more = True
         self._hopeless = False
 
     def answers(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -119,34 +120,43 @@ class Stage:
         """
         try:
             with closing(_pieces(batches)) as pieces:
-                more = True
-                while True:
+                while self._more or self._window:
                     self._tick()
-                    piece = self._next_ready()
-                    if piece is not None:
-                        yield self._answered(piece)
-                    elif more and not self._hopeless and self._has_room():
-                        frame = next(pieces, None)
-                        if frame is None:
-                            more = False
-                        elif self._heartbeat and frame.is_empty():
-                            yield self._answered(self._ask(frame))
-                        else:
-                            self._window.append(self._ask(frame))
-                    elif not self._window:
-                        break
-                    elif not self._wait(self._window[0]) and self._heartbeat:
-                        yield self._answered(self._ask(self._window[0].frame.clear()))
+                    frame = self._step(pieces)
+                    if frame is not None:
+                        yield frame
             if self._hopeless:
                 self._failures.raise_error()
         finally:
             for asked, claim in self._asking:
                 if not claim.job.done:
-                    asked.give_up([claim])
+                    asked.give_up(claim)
+
+    def _step(self, pieces: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
+        """Answer a piece, or ask for one more, or wait for a moment; what is to be given now."""
+        piece = self._next_ready()
+        if piece is not None:
+            return self._answered(piece)
+        if self._more and self._has_room():
+            return self._pull(pieces)
+        if not self._wait(self._window[0]) and self._heartbeat:
+            return self._answered(self._ask(self._window[0].frame.clear()))
+        return None
+
+    def _pull(self, pieces: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
+        frame = next(pieces, None)
+        if frame is None:
+            self._more = False
+        elif self._heartbeat and frame.is_empty():
+            return self._answered(self._ask(frame))
+        else:
+            self._window.append(self._ask(frame))
+        return None
 
     def _has_room(self) -> bool:
         self._asking = [entry for entry in self._asking if not entry[1].job.done]
-        return sum(claim.size for _, claim in self._asking) < self._most and self._bytes < WINDOW_BYTES
+        unanswered = sum(claim.size for _, claim in self._asking)
+        return not self._window or (unanswered < self._most and self._bytes < WINDOW_BYTES)
 
     def _ask(self, frame: pl.DataFrame) -> _Piece:
         parts = []
@@ -187,11 +197,9 @@ class Stage:
 
     def _wait(self, piece: _Piece) -> bool:
         """Wait for something that a piece needs; False when nothing came in a `TICK`."""
-        for part in piece.parts:
-            for claim in part.sources:
-                if not claim.job.done:
-                    return claim.job.wait(TICK if self._ordered else TICK / 4)
-        return True
+        waiting = (claim for part in piece.parts for claim in part.sources if not claim.job.done)
+        claim = next(waiting, None)
+        return claim is None or claim.job.wait(TICK if self._ordered else TICK / 4)
 
     def _answered(self, piece: _Piece) -> pl.DataFrame:
         self._bytes -= piece.size
@@ -223,10 +231,11 @@ class Stage:
             rows = index.is_in(prompts).arg_true()
             sample = (rows.head(SAMPLE) + piece.first_row).to_list()
             self._failures.add(failed[prompts[0]], part.filling.asked.name, len(rows), sample)
-        self._hopeless = self._hopeless or any(map(self._failures.is_hopeless, failed.values()))
+        if any(map(self._failures.is_hopeless, failed.values())):
+            self._hopeless, self._more = True, False
 
 
-def _pieces(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _pieces(batches: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:
     """Cut batches; closing this closes where they come from."""
     try:
         for batch in batches:

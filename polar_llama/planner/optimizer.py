@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from polar_llama.planner.nodes import inputs, with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
+from polar_llama.planner.rules.narrow_first import narrow_first
+from polar_llama.planner.rules.order_filters import order_filters
 from polar_llama.planner.rules.split_filter import split_filter
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     Rule = Callable[[Plan], Plan]
     Observer = Callable[[str, Plan, Plan], None]
 
-RULES: tuple[Rule, ...] = (split_filter, defer_infer)
+RULES: tuple[Rule, ...] = (split_filter, order_filters, narrow_first, defer_infer)
 """In the order in which they are tried at a node."""
 
 MAX_PASSES = 100
@@ -70,6 +72,8 @@ def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None) -> Plan:
 
 
 def _check_columns(rule: Rule, before: Plan, after: Plan) -> None:
-    if before.schema is not after.schema and before.schema != after.schema:
+    assert before.schema is not None  # noqa: S101 -- resolve() gives every node a schema
+    assert after.schema is not None  # noqa: S101
+    if before.schema is not after.schema and before.schema.names() != after.schema.names():
         msg = f"the rule {rule.__name__} changed the columns of a {type(before).__name__}: a bug in polar_llama"
         raise RuntimeError(msg)

@@ -60,11 +60,12 @@ class Problem:
 
 
 def read_problem(body: bytes) -> Problem:
-    """Find the error in a reply's body: `{"error": {...} | "..."}`, a list of one, `{"detail": ...}`."""
+    """Find the error in a reply's body: `{"error": {...} | "..."}`, a list of one, `{"detail": ...}`, plain text."""
     try:
         found = from_json(body)
     except ValueError:
-        return Problem()
+        text = body[:LONGEST_MESSAGE].decode(errors="replace").strip()
+        return Problem("" if text.startswith("<") else text)
     if isinstance(found, list) and found:
         found = found[0]
     return problem_of(found)
@@ -77,8 +78,17 @@ def problem_of(found: Any) -> Problem:
     inner = found.get("error", found)
     if not isinstance(inner, dict):
         return Problem(message=_text(inner))
-    message = _text(inner.get("message")) or _text(inner.get("detail"))
+    message = _text(inner.get("message")) or _detail(inner.get("detail"))
     return Problem(message, _text(inner.get("type")), _text(inner.get("code")))
+
+
+def _detail(found: Any) -> str:
+    """FastAPI's validation errors: the place and the finding, not the input, which it quotes too."""
+    if not isinstance(found, list):
+        return _text(found)
+    first = found[0] if found and isinstance(found[0], dict) else {}
+    place = first.get("loc")
+    return " ".join([*map(str, place if isinstance(place, list) else ()), _text(first.get("msg"))])
 
 
 def _text(value: object) -> str:
@@ -165,4 +175,4 @@ def _share(message: str, secret: str, size: int) -> bool:
 def _plain(text: str) -> str:
     """Text without case, escapes and differences of white space, so that an echo in JSON is found too."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), text)
-    return " ".join(re.sub(r"\\[nrt]|\\", " ", text).casefold().split())
+    return " ".join(re.sub(r"\\[nrt]", " ", text).replace("\\", "").casefold().split())

@@ -95,14 +95,15 @@ def answer_text(
         prompt: The rendered prompt.
         model: The model's name, without a provider's prefix.
         system: The system prompt.
-        schema: The schema as it was sent; what vendors' lowering adds does not matter.
+        schema: The schema that was asked for. Where a vendor's lowering drops a bound of a number or
+            a string, the emulator never sees it, and its value may be another one.
         before: Earlier `(role, text)` messages of the conversation.
 
     Returns:
         The same text as `default_answer` of such a request.
 
     >>> answer_text("Is 7 prime?", model="gpt-6-luna")
-    'answer 5d1da0c4eb9c'
+    'answer ea408ebc878f'
     """
     messages = (*before, ("user", prompt))
     return default_answer(EmulatedRequest("", model, prompt, system, messages, schema))

@@ -24,14 +24,14 @@ def open_transport(http_client: httpx.AsyncClient | None = None) -> Transport:
         A transport to close with `aclose`.
     """
     if http_client is not None:
-        from polar_llama.transport.httpx_client import HttpxTransport  # noqa: PLC0415 -- only where it is used
+        from polar_llama.transport.httpx_client import HttpxTransport
 
         return HttpxTransport(http_client)
-    from polar_llama.transport.reqwest import ForkedError, ReqwestTransport  # noqa: PLC0415 -- loads a large library
+    from polar_llama.transport.reqwest import ForkedError, ReqwestTransport
 
     try:
         return ReqwestTransport()
     except ForkedError:
-        from polar_llama.transport.httpx_client import open_own  # noqa: PLC0415 -- rare
+        from polar_llama.transport.httpx_client import open_own
 
         return open_own()

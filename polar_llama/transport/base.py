@@ -42,9 +42,7 @@ class TransportError(Exception):
 class Transport(Protocol):
     """Sends bytes, returns bytes."""
 
-    async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float
-    ) -> Reply:
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:
         """Send one request.
 
         Args:

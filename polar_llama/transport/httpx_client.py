@@ -34,7 +34,7 @@ class HttpxTransport:
         self._library = _library(client)
         self._gate = _gate(client, self._library)
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:  # noqa: ASYNC109 -- one number for the whole exchange
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:
         """Send one request; see `Transport.send`. Waiting for a place in the pool does not count."""
         library, seconds = self._library, min(timeout, MAX_SECONDS)
         limits = library.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS), pool=None)
@@ -62,7 +62,7 @@ class HttpxTransport:
 
 def open_own() -> HttpxTransport:
     """A transport over a client of our own."""
-    import httpx  # noqa: PLC0415 -- slow to import, rarely needed
+    import httpx
 
     limits = httpx.Limits(max_connections=MAX_IN_FLIGHT, max_keepalive_connections=MAX_IN_FLIGHT)
     return HttpxTransport(httpx.AsyncClient(limits=limits, headers={"user-agent": "polar-llama"}), owned=True)
@@ -88,7 +88,7 @@ def _translated(library: Any, error: Exception, url: str) -> TransportError:
         if not isinstance(error, library.LocalProtocolError | library.UnsupportedProtocol):
             return TransportError("network", f"no complete reply from {host}: {cause}")
     if isinstance(error, RuntimeError):
-        return TransportError("network", f"the http_client cannot send to {host}: it is closed, or of another event loop")
+        return TransportError("network", f"the http_client cannot send to {host}: it is closed, or another loop's")
     message = f"the request to {host} was not sent: its URL or a header holds characters HTTP forbids"
     return TransportError("malformed", message)
 

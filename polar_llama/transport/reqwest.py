@@ -46,7 +46,7 @@ class ReqwestTransport:
         except RuntimeError as error:
             raise ForkedError(*error.args) from None
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:  # noqa: ASYNC109 -- the client's own timer is the cheap one
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:
         """Send one request; see `Transport.send`."""
         try:
             request = self._client.request(method, url).headers(headers).body_bytes(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -29,4 +30,6 @@ class AnswerSchema(GenerateJsonSchema):
         fields = schema["fields"]
         properties = {f["name"]: self.generate_inner(f["schema"]) for f in fields}
         required = [f["name"] for f in fields if f["schema"]["type"] != "default"]
-        return {"type": "object", "title": schema["cls"].__name__, "properties": properties, "required": required}
+        name, doc = schema["cls"].__name__, getdoc(schema["cls"]) or ""
+        described = {} if doc.startswith(f"{name}(") else {"description": doc}  # Python writes one by itself
+        return {"type": "object", "title": name, **described, "properties": properties, "required": required}

@@ -134,7 +134,7 @@ steps = st.lists(st.dictionaries(digests, st.binary(max_size=200), max_size=8) |
 
 
 @every_maker
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps=steps, asked=st.lists(digests, max_size=40))
 def test_it_is_a_dictionary_that_lasts(
     maker: Callable[[Path], AnswerCache], steps: list[dict[bytes, bytes] | None], asked: list[bytes]

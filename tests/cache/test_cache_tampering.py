@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache
 import pytest
 
 from polar_llama.cache import DiskCache, open_cache

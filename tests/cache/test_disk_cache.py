@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from polar_llama.cache import DiskCache, connection, open_cache
+from polar_llama.cache.trouble import explained
 from polar_llama.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ import os, sys
 from pathlib import Path
 import polar_llama.cache.layout
 from polar_llama.cache import open_cache
+from polar_llama.cache.trouble import explained
 from polar_llama.errors import ConfigurationError
 if os.geteuid() == 0:  # nothing is forbidden to root
     os.setuid(65534)
@@ -240,6 +242,7 @@ def test_a_disk_that_refuses_to_write_loses_nothing(
 import resource, sys
 from pathlib import Path
 from polar_llama.cache import open_cache
+from polar_llama.cache.trouble import explained
 from polar_llama.errors import ConfigurationError
 cache = open_cache(Path(sys.argv[1]))
 cache.put_many({b"k" * 16: b"before"})
@@ -280,6 +283,17 @@ def test_a_damaged_database(disk_cache: DiskCache, directory: Path) -> None:
         file.write(b"\xff" * (size - 8_192))
     with refused(directory, "is damaged"):
         open_cache(directory).get_many(KEYS)
+
+
+def test_extended_codes_are_explained_as_their_kind(directory: Path) -> None:
+    def moved() -> None:
+        with explained(directory):
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+            raise error
+
+    with refused(directory, "cannot be written"):
+        moved()
 
 
 def test_a_locked_database_is_waited_for(disk_cache: DiskCache, directory: Path) -> None:

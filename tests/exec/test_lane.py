@@ -100,7 +100,7 @@ def test_a_server_with_a_rate_and_no_headers_is_not_hammered(retry_after: float 
 def test_requests_a_minute_are_kept() -> None:
     server = Server()
     took, _, _ = simulate(server, 900, Limits(requests_per_minute=300))
-    assert all(sum(start <= t < start + 60 for t in server.times) <= 300 for start in server.times)
+    assert all(later - earlier >= 60 for earlier, later in zip(server.times, server.times[300:], strict=False))
     assert took < 185
 
 
@@ -190,10 +190,11 @@ def test_a_server_that_cannot_be_reached_stops_the_run_instead_of_trying_every_r
 def test_a_server_that_comes_back_is_asked_again() -> None:
     server = Server()
     complete = server.complete
+    hit: set[str] = set()
 
     async def down(request: Request) -> Response | Failure:
         if 0.2 < simulation.loop.time() < 2.0:
-            server.asked += 1
+            hit.add(request.prompt)
             return Failure("network", "connection refused")
         return await complete(request)
 
@@ -206,7 +207,7 @@ def test_a_server_that_comes_back_is_asked_again() -> None:
     simulation.run(scenario)
     assert tally.failed == 0
     assert len(simulation.finished) == 2_000
-    assert tally.retried < 400
+    assert len(hit) < 400  # the others waited for the first sign of life
 
 
 def test_the_gate_is_asked_once_a_send_and_closes_for_good() -> None:

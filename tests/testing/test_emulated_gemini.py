@@ -28,9 +28,9 @@ def client(emulator: Emulator, key: str = "any") -> genai.Client:
     return genai.Client(api_key=key, http_options=options)
 
 
-@pytest.fixture
-def sdk(emulator: Emulator) -> Iterator[genai.Client]:
-    made = client(emulator)
+@pytest.fixture(scope="module")
+def sdk(running: Emulator) -> Iterator[genai.Client]:
+    made = client(running)
     yield made
     made.close()
 

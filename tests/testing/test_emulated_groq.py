@@ -24,9 +24,9 @@ SCHEMA = {
 }
 
 
-@pytest.fixture
-def sdk(emulator: Emulator) -> Iterator[groq.Groq]:
-    with groq.Groq(base_url=emulator.base_url("groq"), api_key="any", max_retries=0) as made:
+@pytest.fixture(scope="module")
+def sdk(running: Emulator) -> Iterator[groq.Groq]:
+    with groq.Groq(base_url=running.base_url("groq"), api_key="any", max_retries=0) as made:
         yield made
 
 

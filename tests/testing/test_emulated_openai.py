@@ -32,9 +32,9 @@ def client(emulator: Emulator, key: str = "any") -> openai.OpenAI:
     return openai.OpenAI(base_url=emulator.base_url("openai"), api_key=key, max_retries=0)
 
 
-@pytest.fixture
-def sdk(emulator: Emulator) -> Iterator[openai.OpenAI]:
-    with client(emulator) as made:
+@pytest.fixture(scope="module")
+def sdk(running: Emulator) -> Iterator[openai.OpenAI]:
+    with client(running) as made:
         yield made
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polar_llama.testing import EmulatedAnswer, Emulator
-from polar_llama.testing.http import Outgoing
 from polar_llama.testing.wire import WIRES
-from polar_llama.testing.wire.base import Incoming
+from polar_llama.testing.wire.base import Incoming, names
+
+if TYPE_CHECKING:
+    from polar_llama.testing.http import Outgoing
 
 PATHS = {
     "/v1/chat/completions": "model messages response_format tools tool_choice max_tokens temperature stop n",
@@ -24,10 +26,12 @@ PATHS = {
     "/bedrock/model/m/converse": "messages system inferenceConfig toolConfig outputConfig",
     "/bedrock/model/amazon.titan-embed-text-v2:0/invoke": "inputText dimensions normalize",
 }
-INNER = (
-    "role content type text parts json_schema schema name strict format properties required items anyOf $ref enum "
-    "function tool toolChoice tools toolSpec textFormat structure jsonSchema responseMimeType responseJsonSchema"
-).split()
+INNER = sorted(
+    names(
+        "role content type text parts json_schema schema name strict format properties required items anyOf $ref enum "
+        "function tool toolChoice tools toolSpec textFormat structure jsonSchema responseMimeType responseJsonSchema"
+    )
+)
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
@@ -67,7 +71,7 @@ def serve(emulator: Emulator, path: str, body: bytes) -> tuple[Outgoing, Any]:
 def test_odd_bodies_get_a_reply(path: str) -> None:
     emulator = Emulator()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=60, deadline=None)
     @given(bodies(PATHS[path]))
     def check(body: dict[str, Any]) -> None:
         out, _ = serve(emulator, path, json.dumps(body).encode())
@@ -75,7 +79,7 @@ def test_odd_bodies_get_a_reply(path: str) -> None:
 
     check()
     stats = emulator.stats()
-    assert stats.requests == sum(stats.by_status.values()) >= 100
+    assert stats.requests == sum(stats.by_status.values()) >= 40
 
 
 @pytest.mark.parametrize("path", PATHS)

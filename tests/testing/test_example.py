@@ -49,6 +49,36 @@ def test_the_value_validates(of: Any, seed: int) -> None:
     assert value == example(schema, seed)
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}], "required": []},
+        {"allOf": [{"required": ["a"]}, {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]}]},
+        {"type": "number", "multipleOf": 0.5, "minimum": 3, "maximum": 4},
+        {"type": "number", "exclusiveMaximum": -5},
+        {"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 5},
+        {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"},
+        {"type": "string", "pattern": r"^\d{3}$"},
+        {"type": "string", "maxLength": 2},
+        {"properties": {"a": {"items": {"type": "integer"}, "maxItems": 0}}},
+        {"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True, "minItems": 2, "maxItems": 2},
+        {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": False},
+        {"type": "object", "minProperties": 3, "additionalProperties": {"type": "boolean"}},
+        {"oneOf": [{"type": "integer"}, {"type": "boolean"}]},
+        {"type": ["string", "null"], "minLength": 20},
+        *(
+            {"type": "string", "format": f}
+            for f in ("date", "date-time", "time", "uuid", "email", "uri", "ipv4", "ipv6")
+        ),
+        True,
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_every_keyword_is_followed(schema: Any, seed: int) -> None:
+    checker = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    checker.validate(example(schema, seed))
+
+
 def test_other_seeds_give_other_values() -> None:
     schema = {"type": "string"}
     assert len({example(schema, seed) for seed in range(50)}) == 50
@@ -77,6 +107,7 @@ def test_how_a_schema_is_spelled_does_not_matter() -> None:
         {"$ref": "#/$defs/absent"},
         {"type": "quaternion"},
         {"type": "string", "pattern": "^(?=a)(?=b)$"},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
     ],
 )
 def test_what_has_no_example_says_so(schema: dict[str, object]) -> None:

@@ -100,7 +100,7 @@ async def _serve(script: Script) -> AsyncIterator[Server]:
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    host = "127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     found = Server(f"http://{host}/v1/chat?token=urlsecret", host)
     try:
         yield found

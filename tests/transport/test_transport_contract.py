@@ -21,11 +21,11 @@ HEADERS = {"authorization": "Bearer headersecret", "content-type": "application/
 SECRETS = ("urlsecret", "headersecret", "usersecret", "bodysecret", "/v1/chat")
 
 
-async def post(transport: Transport, url: str, *, timeout: float = 10.0) -> Reply:  # noqa: ASYNC109 -- the seam's name
+async def post(transport: Transport, url: str, *, timeout: float = 10.0) -> Reply:
     return await transport.send("POST", url, HEADERS, b'{"q":"bodysecret"}', timeout)
 
 
-async def failing(transport: Transport, url: str, *, timeout: float = 10.0) -> TransportError:  # noqa: ASYNC109
+async def failing(transport: Transport, url: str, *, timeout: float = 10.0) -> TransportError:
     with pytest.raises(TransportError) as caught:
         await post(transport, url, timeout=timeout)
     assert not [s for s in SECRETS if s in str(caught.value)]
@@ -200,7 +200,9 @@ async def test_broken_http_is_malformed(serve: Serve, transport: Transport, sent
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-async def test_bodies_are_capped(serve: Serve, opened: Opened, kind: str, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:  # noqa: FBT001
+async def test_bodies_are_capped(
+    serve: Serve, opened: Opened, kind: str, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:  # noqa: FBT001
     for module in ("reqwest", "httpx_client"):
         monkeypatch.setattr(f"polar_llama.transport.{module}.MAX_BODY", 3 << 20)
 
@@ -300,7 +302,9 @@ async def test_a_closed_transport(serve: Serve, opened: Opened, kind: str) -> No
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-async def test_proxies_come_from_the_environment(serve: Serve, opened: Opened, kind: str, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+async def test_proxies_come_from_the_environment(
+    serve: Serve, opened: Opened, kind: str, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     async def script(e: Exchange) -> None:
         if len(server.seen) == 1:
             e.reply(b"proxied")

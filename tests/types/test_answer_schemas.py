@@ -51,6 +51,13 @@ class Pair(NamedTuple):
     a: Topic = Topic.ART
 
 
+class Tale(NamedTuple):
+    """A place and what happened there."""
+
+    place: str
+    event: str
+
+
 def _schema(returns: Any) -> Any:
     return json.loads(answer_type(returns).schema or "null")
 
@@ -108,6 +115,8 @@ def test_a_named_tuple_is_an_object() -> None:
     schema = _schema(Pair)
     assert list(schema["properties"]) == ["b", "a"]
     assert (schema["type"], schema["required"]) == ("object", ["b"])
+    assert "description" not in schema
+    assert _schema(Tale)["description"] == "A place and what happened there."
     assert "prefixItems" not in json.dumps(_schema(list[Pair]))
     assert answer_type(Pair).parse('{"b":1}') == {"b": 1, "a": "art"}
 

@@ -1,0 +1,87 @@
+"""Let what drops or orders rows run before what is computed from answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from polar_llama.planner.exprs import reads, row_wise, touches
+from polar_llama.planner.flow import reads_of
+from polar_llama.planner.nodes import (
+    Answer,
+    Distinct,
+    Filter,
+    Join,
+    Native,
+    Prompt,
+    Scan,
+    Slice,
+    Sort,
+    WithColumns,
+    expression,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from polar_llama.planner.nodes import Plan
+
+_KEEPERS = frozenset({"tail", "top_k", "bottom_k", "drop_nulls", "drop_nans"})
+"""Native verbs that keep some rows, and change no column."""
+
+
+def narrow_first(node: Plan) -> Plan:
+    """`Rows(WithColumns(x)) -> WithColumns(Rows(x))`, likewise past a drop and a rename.
+
+    `Rows` keeps or orders rows: Filter, Sort, Slice, Distinct, tail, top_k. Safe when it reads no
+    column that the step makes, renames or drops: it then sees the same values on the same rows; and
+    when every new column is row-wise: computed on the rows that are left, it has the same values.
+    Done only above answers, since Polars does it for the rest of the query anyway.
+    """
+    if not _keeps_columns(node) or not isinstance(below := node.input, WithColumns | Native) or not asks(below):
+        return node
+    made = _made(below)
+    if made is None or touches(reads_of(node)[0], made):
+        return node
+    return replace(below, input=replace(node, input=below.input, schema=below.input.schema), schema=node.schema)
+
+
+def _keeps_columns(node: Plan) -> bool:
+    match node:
+        case Filter() | Sort() | Slice() | Distinct():
+            return True
+        case Native():
+            return node.verb in _KEEPERS
+        case _:
+            return False
+
+
+def _made(node: WithColumns | Native) -> frozenset[str] | None:
+    """The columns a step makes, renames or drops; None when rows must not be touched below it."""
+    assert node.schema is not None  # noqa: S101 -- resolve() gives every node a schema
+    assert node.input.schema is not None  # noqa: S101
+    match node:
+        case WithColumns():
+            exprs = [expression(i) for i in node.items]
+            if reads(exprs) is None or not all(map(row_wise, exprs)):
+                return None
+            return frozenset(_name(i) for i in node.items)
+        case Native(verb="drop"):
+            return frozenset(node.input.schema) - frozenset(node.schema)
+        case Native(verb="rename"):
+            return frozenset(node.input.schema) ^ frozenset(node.schema) | frozenset(node.args[0]) | frozenset(node.args[1])
+        case _:
+            return None
+
+
+def _name(item: Prompt | pl.Expr) -> str:
+    return item.column if isinstance(item, Prompt) else item.meta.output_name()
+
+
+def asks(node: Plan) -> bool:
+    """Whether an answer is filled in below, on the way to the next join or scan."""
+    while not isinstance(node, Scan | Join):
+        if isinstance(node, Answer):
+            return True
+        node = node.input
+    return False

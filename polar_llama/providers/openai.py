@@ -1,0 +1,266 @@
+"""OpenAI's chat completions, as OpenAI, Groq, vLLM, llama.cpp, Ollama and many gateways serve them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import from_json, to_json
+
+from polar_llama.errors import ConfigurationError
+from polar_llama.providers.base import HEALS, Failure, Response
+from polar_llama.providers.endpoint import endpoint
+from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
+from polar_llama.providers.openai_body import FORMS, BodyError, prepare
+from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
+from polar_llama.providers.schema import drop_nulls
+from polar_llama.transport.base import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from polar_llama.providers.base import Ask, Connection, Provider, Request
+    from polar_llama.providers.endpoint import Endpoint
+    from polar_llama.providers.openai_body import Body, Form
+    from polar_llama.transport.base import Reply
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+BASE_URL = "https://api.openai.com/v1"
+
+MAX_PREPARED = 64
+"""How many calls' bodies are kept prepared; one is prepared in less than a millisecond."""
+
+_ABOUT_SCHEMAS = (
+    "response_format", "response format", "json_schema", "json schema", "json_object", "structured output",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """In what servers of this wire format differ.
+
+    Attributes:
+        key: The environment variable that holds the key.
+        max_tokens: What the limit of the answer's tokens is called.
+        knows_schemas: Whether the server is known to take `json_schema`; others are tried.
+        needs_key: Whether nothing is sent without a key.
+        headers: Sent with every request.
+    """
+
+    key: str = "OPENAI_API_KEY"
+    max_tokens: str = "max_tokens"
+    knows_schemas: bool = False
+    needs_key: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def create(connection: Connection) -> Provider:
+    """OpenAI, or whatever server `OPENAI_BASE_URL` names.
+
+    Raises:
+        ConfigurationError: If the base URL is wrong, or OpenAI is to be asked without a key.
+    """
+    environ = connection.environ
+    at = endpoint(environ.get("OPENAI_BASE_URL") or BASE_URL, "OPENAI_BASE_URL")
+    official = at.host == "api.openai.com" or at.host.endswith(".api.openai.com")
+    names = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
+    headers = {header: environ[name].strip() for header, name in names.items() if environ.get(name)}
+    modern = official or at.host.endswith(".openai.azure.com")
+    dialect = Dialect(
+        max_tokens="max_completion_tokens" if modern else "max_tokens",
+        knows_schemas=modern,
+        needs_key=official,
+        headers=headers,
+    )
+    if official and not (connection.secret(dialect.key) or "").strip():
+        raise ConfigurationError(
+            "OPENAI_API_KEY is not set, and api.openai.com wants a key. Set OPENAI_API_KEY; or set OPENAI_BASE_URL "
+            'to a server of your own; or use model="local", which runs offline and needs no key'
+        )
+    return ChatProvider(at, dialect, connection)
+
+
+@dataclass(slots=True)
+class _Schemas:
+    """How a model takes schemas, as far as it is known."""
+
+    form: Form = "schema"
+    proven: bool = False
+    first: asyncio.Event | None = None
+
+
+class ChatProvider:
+    """A server of chat completions.
+
+    Args:
+        at: Where it is.
+        dialect: In what it differs from others.
+        connection: Reads the key when sending, and sends.
+    """
+
+    def __init__(self, at: Endpoint, dialect: Dialect, connection: Connection) -> None:
+        self.identity = f"openai-chat {at.shown}"
+        self.host = at.host
+        self._url = at.url("/chat/completions")
+        self._dialect = dialect
+        self._connection = connection
+        self._fixed = {"content-type": "application/json", **dialect.headers}
+        self._bodies: dict[tuple[Ask, Form], Body] = {}
+        self._schemas: dict[str, _Schemas] = {}
+        self._lesser: dict[Ask, Form] = {}
+
+    async def aclose(self) -> None:
+        """Nothing to free: the transport is shared."""
+
+    async def complete(self, request: Request) -> Response | Failure:
+        """Ask once; the first question with a schema also finds out how the server takes schemas."""
+        if request.ask.schema is None:
+            return (await self._once(request, "schema"))[0]
+        known = self._schemas.get(request.ask.model)
+        if known is None:
+            known = self._schemas[request.ask.model] = _Schemas(proven=self._dialect.knows_schemas)
+        if known.proven:
+            return await self._descend(request, known)
+        if known.first is not None:
+            await known.first.wait()  # so that a refusal is met once, and not by every request under way
+            return await self._descend(request, known)
+        known.first = asyncio.Event()
+        try:
+            return await self._descend(request, known)
+        finally:
+            known.first.set()
+
+    async def _descend(self, request: Request, known: _Schemas) -> Response | Failure:
+        """Ask in the best form known to work, then in the lesser ones, as long as the form is what is refused."""
+        refused: Failure | None = None
+        said = False
+        start = self._lesser.get(request.ask, known.form)
+        for form in FORMS[FORMS.index(start) :]:
+            outcome, problem = await self._once(request, form)
+            if isinstance(outcome, Response):
+                self._learn(request.ask, known, form, refused=refused is not None, said=said)
+                return outcome
+            if problem is None or not (_names_form(outcome, problem) or _may_mean_form(outcome, problem, known)):
+                return outcome if refused is None or outcome.kind in HEALS else refused
+            said = said or _names_form(outcome, problem)
+            refused = refused or outcome
+        assert refused is not None  # noqa: S101 -- the loop runs at least once
+        return refused
+
+    def _learn(self, ask: Ask, known: _Schemas, form: Form, *, refused: bool, said: bool) -> None:
+        """Remember the form that was answered; `refused`: after a better one was not, `said`: and named as why."""
+        if not refused:
+            if FORMS.index(form) <= FORMS.index(known.form):
+                known.form, known.proven = form, True
+        elif not known.proven:
+            known.form, known.proven = form, True
+        elif said:  # the server takes schemas, but not this one
+            _remember(self._lesser, ask, form)
+
+    async def _once(self, request: Request, form: Form) -> tuple[Response | Failure, Problem | None]:
+        """One exchange; the problem is there when the server answered with an error."""
+        try:
+            body = self._body(request.ask, form)
+            content = body.write(request)
+        except BodyError as error:
+            return Failure("bad_request", f"not sent to {self.host}: {error}"), None
+        key = (self._connection.secret(self._dialect.key) or "").strip()
+        if (wrong := self._wrong_key(key)) is not None:
+            return wrong, None
+        headers = {**self._fixed, "authorization": f"Bearer {key}"} if key else self._fixed
+        try:
+            reply = await self._connection.transport().send("POST", self._url, headers, content, request.timeout)
+        except TransportError as error:
+            return Failure(error.kind, str(error)), None
+        if reply.status == 200:  # noqa: PLR2004
+            return self._answer(reply, request, form, body, key)
+        return self._failed(reply, read_problem(reply.body), request, key)
+
+    def _answer(
+        self, reply: Reply, request: Request, form: Form, body: Body, key: str
+    ) -> tuple[Response | Failure, Problem | None]:
+        found: Any = None
+        native = form == "schema" and (body.strict or not self._dialect.knows_schemas)
+        try:
+            found = from_json(reply.body)
+            response = read_reply(reply, found, native=native or request.ask.schema is None)
+        except ValueError as error:
+            return self._malformed(reply, found, request, key, error)
+        if request.ask.schema is not None and response.finish == "stop":
+            text = _settled(response.text, body)
+            if text is not response.text:
+                response = replace(response, text=text)
+        return response, None
+
+    def _malformed(
+        self, reply: Reply, found: Any, request: Request, key: str, error: ValueError
+    ) -> tuple[Failure, Problem | None]:
+        """A 200 without an answer; gateways hide errors of the servers behind them in it."""
+        inner = found.get("error") if isinstance(found, dict) else None
+        code = inner.get("code") if isinstance(inner, dict) else None
+        if isinstance(code, int) and 400 <= code < 600:  # noqa: PLR2004
+            return self._failed(reply, problem_of(found), request, key, code)
+        said = "a body that is not JSON, or cut off" if found is None else str(error)
+        usage = read_usage(found.get("usage")) if isinstance(found, dict) else None
+        return Failure("malformed", f"{self.host} answered 200 with {said}", 200, billed=usage), None
+
+    def _failed(
+        self, reply: Reply, problem: Problem, request: Request, key: str, status: int = 0
+    ) -> tuple[Failure, Problem | None]:
+        variable = self._dialect.key
+        said = failure(reply, problem, request, host=self.host, key=key, variable=variable, status=status)
+        return said, problem
+
+    def _wrong_key(self, key: str) -> Failure | None:
+        if key.isascii() and key.isprintable() and (key or not self._dialect.needs_key):
+            return None
+        what = "holds characters no key has" if key else "is not set any more"
+        return Failure("auth", f"not sent to {self.host}: {self._dialect.key} {what}")
+
+    def _body(self, ask: Ask, form: Form) -> Body:
+        found = self._bodies.get((ask, form))
+        if found is None:
+            found = _remember(self._bodies, (ask, form), prepare(ask, form, self._dialect.max_tokens))
+        return found
+
+
+def _names_form(outcome: Failure, problem: Problem) -> bool:
+    """Whether a server says that it does not take schemas in this form."""
+    words = f"{problem.message} {problem.type} {problem.code}".lower()
+    return (
+        outcome.status in {400, 404, 422, 501}
+        and outcome.kind in {"bad_request", "unknown_model"}
+        and any(about in words for about in _ABOUT_SCHEMAS)
+    )
+
+
+def _may_mean_form(outcome: Failure, problem: Problem, known: _Schemas) -> bool:
+    """Whether the form may be what is refused: no schema was answered yet, and no other cause is given."""
+    return (
+        not known.proven
+        and outcome.status in {400, 422}
+        and outcome.kind == "bad_request"
+        and "context" not in f"{problem.message} {problem.type} {problem.code}".lower()
+    )
+
+
+def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:
+    if len(table) >= MAX_PREPARED:
+        table.clear()
+    table[key] = value
+    return value
+
+
+def _settled(text: str, body: Body) -> str:
+    """The answer's JSON object alone, without the nulls that strict mode made the model write."""
+    if not text.startswith("{"):
+        text = find_object(text)
+    if body.optional is not None and "null" in text:
+        try:
+            text = to_json(drop_nulls(from_json(text), body.optional, body.optional)).decode()
+        except ValueError:
+            return text  # what is wrong with it is found when it is read
+    return text
