@@ -12,7 +12,6 @@ lf.with_columns(answer=pll.llm("question")).collect()
 
 from __future__ import annotations
 
-from polar_llama.frame import namespaces as _namespaces  # noqa: F401 -- registers `lf.llm`
 from polar_llama.errors import (
     AnswerError,
     BudgetError,
@@ -23,6 +22,7 @@ from polar_llama.errors import (
     UnknownColumnError,
 )
 from polar_llama.exec.report import RunReport, last_run
+from polar_llama.frame import namespaces as _namespaces  # noqa: F401 -- registers `lf.llm`
 from polar_llama.frame.capture import disarm
 from polar_llama.frame.llm import LLM, llm
 from polar_llama.frame.looking import explain

@@ -107,7 +107,7 @@ class Committer:
             caches.setdefault(id(batch.question.cache), []).append(batch)
         for batches in caches.values():
             cache = batches[0].question.cache
-            error = cache and _put(cache, [a for b in batches for a in groups[b]])
+            error = None if cache is None else _put(cache, [a for b in batches for a in groups[b]])
             for batch in batches:
                 if error is not None:
                     batch.error = error

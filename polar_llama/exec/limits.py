@@ -48,8 +48,8 @@ MOST_PATIENCE = 32
 UNKNOWN = 1.0
 """Seconds: what an answer takes, until one has come."""
 
-LONGEST_RESET = 120.0
-"""Seconds: a reported reset farther away than this is left to the server to enforce."""
+SLOWEST = 0.5
+"""A minute: a reported allowance that refills slower than this is left to the server to enforce."""
 
 
 class Limiter:
@@ -61,6 +61,8 @@ class Limiter:
         self._cap: int | None = None
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
+        self._request_quota: Bucket | None = None
+        self._token_quota: Bucket | None = None
         self._paused = -inf
         self._held: list[float] = []
         self._ceiling: float = inf
@@ -99,19 +101,23 @@ class Limiter:
         if self.in_flight + len(self._held) >= self.limit:
             return self._held[0] if self._held and self.in_flight < self.limit else inf
         at = now
-        if self._requests is not None:
-            at = max(at, self._requests.ready(now))
-        if self._tokens is not None:
-            at = max(at, self._tokens.ready(now, self._guess(size)))
+        for bucket in (self._requests, self._request_quota):
+            if bucket is not None:
+                at = max(at, bucket.ready(now))
+        for bucket in (self._tokens, self._token_quota):
+            if bucket is not None:
+                at = max(at, bucket.ready(now, self._guess(size)))
         return at
 
     def sent(self, now: float, size: int = 0) -> int:
         """Count a request as sent; gives the generation to hand back with its outcome."""
         self.in_flight += 1
-        if self._requests is not None:
-            self._requests.take(now)
-        if self._tokens is not None:
-            self._tokens.take(now, self._guess(size))
+        for bucket in (self._requests, self._request_quota):
+            if bucket is not None:
+                bucket.take(now)
+        for bucket in (self._tokens, self._token_quota):
+            if bucket is not None:
+                bucket.take(now, self._guess(size))
         return self._generation
 
     def answered(self, generation: int, took: float) -> bool:
@@ -171,19 +177,19 @@ class Limiter:
         self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
 
     def reported(self, quota: Quota, now: float) -> None:
-        """Wait for the reset of an allowance the provider reports as spent; otherwise never slow down."""
-        if quota.requests_remaining == 0 and quota.requests_reset is not None:
-            self._wait(now, quota.requests_reset)
-        if (
-            quota.tokens_remaining is not None
-            and quota.tokens_reset is not None
-            and quota.tokens_remaining <= min(self._typical, quota.tokens_limit or inf)
-        ):
-            self._wait(now, quota.tokens_reset)
+        """Keep to the pace at which an allowance refills that the provider reports as spent.
 
-    def _wait(self, now: float, reset: float) -> None:
-        if reset <= LONGEST_RESET:
-            self._paused = max(self._paused, now + reset)
+        Otherwise never slow down. A spent allowance of `limit` that is full again in `reset` seconds
+        refills by `limit / reset` a second; this holds until it is no longer short.
+        """
+        flying = self.in_flight
+        self._request_quota = _refill(
+            self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
+        )
+        need = max(1.0, self._typical)
+        self._token_quota = _refill(
+            self._token_quota, quota.tokens_limit, quota.tokens_remaining, quota.tokens_reset, (need, need * flying), now
+        )
 
     def _guess(self, size: int) -> float:
         return max(self._typical, size / 4)
@@ -243,3 +249,22 @@ def _bucket(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket
     if per_minute is None:
         return None
     return bucket if bucket is not None and bucket.per_minute == per_minute else Bucket(per_minute, now)
+
+
+def _refill(
+    bucket: Bucket | None,
+    limit: int | None,
+    remaining: int | None,
+    reset: float | None,
+    short: tuple[float, float],
+    now: float,
+) -> Bucket | None:
+    """The pace to keep; `short` is what a request needs, and what those in flight may still take."""
+    if limit is None or remaining is None or reset is None:
+        return bucket
+    need, taken = short
+    if remaining >= need + taken:
+        return None
+    if bucket is not None or remaining >= need or reset <= 0 or limit / reset * 60 < SLOWEST * need:
+        return bucket
+    return Bucket(limit / reset * 60, now, full=False)

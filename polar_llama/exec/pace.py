@@ -18,11 +18,11 @@ class Bucket:
 
     __slots__ = ("_level", "_most", "_rate", "at", "per_minute")
 
-    def __init__(self, per_minute: float, now: float) -> None:
+    def __init__(self, per_minute: float, now: float, *, full: bool = True) -> None:
         self.per_minute = per_minute
         self._most = max(1.0, per_minute / 60)
         self._rate = (per_minute - self._most + 1) / MINUTE
-        self._level = self._most
+        self._level = self._most if full else 0.0
         self.at = now
 
     def ready(self, now: float, amount: float = 1.0) -> float:

@@ -1,6 +1,7 @@
 """Providers, shared by the runs of a process, so that connections and what was learned of limits are.
 
-A provider is used again as long as every environment variable it has looked at so far is unchanged.
+A provider is used again as long as every environment variable it has looked at so far is unchanged
+(of credentials: whether they are set).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from polar_llama.exec.dispatch import dispatcher
 from polar_llama.providers.base import Connection
 from polar_llama.providers.registry import create
 from polar_llama.transport import open_transport
@@ -53,11 +55,46 @@ class _Watched(Mapping[str, str]):
         return len(self._environ)
 
 
+class _Secrets:
+    """Reads credentials when they are needed; remembers which were there, never what they were."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, bool] = {}
+
+    def __call__(self, name: str) -> str | None:
+        value = os.environ.get(name)
+        self.there.setdefault(name, bool(value))
+        return value
+
+
+class _Opener:
+    """Opens a transport on first use, which is on the loop, and has it closed when the loop ends."""
+
+    def __init__(self, http_client: httpx.AsyncClient | None) -> None:
+        self.http_client = http_client
+        self._transport: Transport | None = None
+
+    def __call__(self) -> Transport:
+        if self._transport is None:
+            self._transport = open_transport(self.http_client)
+            dispatcher().background.at_close(self._transport.aclose)
+        return self._transport
+
+
 class _Kept(NamedTuple):
     name: str
-    http_client: httpx.AsyncClient | None
     environ: _Watched
+    secrets: _Secrets
+    transport: _Opener
     provider: Provider
+
+    def serves(self, name: str, environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> bool:
+        return (
+            self.name == name
+            and self.transport.http_client is http_client
+            and all(environ.get(key) == value for key, value in self.environ.read.items())
+            and all(bool(os.environ.get(key)) == there for key, there in self.secrets.there.items())
+        )
 
 
 _kept: deque[_Kept] = deque(maxlen=MOST)
@@ -77,29 +114,23 @@ def provider_for(name: str, environ: Mapping[str, str], http_client: httpx.Async
     """
     with _lock:
         for kept in _kept:
-            if kept.name == name and kept.http_client is http_client and _unchanged(kept.environ.read, environ):
+            if kept.serves(name, environ, http_client):
                 return kept.provider
-        watched = _Watched(environ)
-        made = create(name, Connection(watched, os.environ.get, _Opener(http_client)))
-        _kept.append(_Kept(name, http_client, watched, made))
+        watched, secrets = _Watched(environ), _Secrets()
+        openers = (kept.transport for kept in _kept if kept.transport.http_client is http_client)
+        transport = next(openers, None) or _Opener(http_client)
+        made = create(name, Connection(watched, secrets, transport))
+        _kept.append(_Kept(name, watched, secrets, transport, made))
         return made
 
 
-def _unchanged(read: Mapping[str, str | None], environ: Mapping[str, str]) -> bool:
-    return all(environ.get(name) == value for name, value in read.items())
+def silent_provider(name: str, environ: Mapping[str, str]) -> Provider:
+    """A provider that will send nothing, for `cache="replay"`: it needs no key.
 
-
-class _Opener:
-    """Opens a transport on first use, which is on the loop."""
-
-    def __init__(self, http_client: httpx.AsyncClient | None) -> None:
-        self._http_client = http_client
-        self._transport: Transport | None = None
-
-    def __call__(self) -> Transport:
-        if self._transport is None:
-            self._transport = open_transport(self._http_client)
-        return self._transport
+    Raises:
+        ConfigurationError: If there is no such provider, or something else that it needs is missing.
+    """
+    return create(name, Connection(environ, lambda _: "none is needed", _Opener(None)))
 
 
 def _forked() -> None:

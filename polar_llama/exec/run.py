@@ -22,7 +22,7 @@ from polar_llama.exec.budget import Budget, Meter
 from polar_llama.exec.dispatch import dispatcher
 from polar_llama.exec.failures import Failures
 from polar_llama.exec.keys import Keyer
-from polar_llama.exec.pool import provider_for, without_secrets
+from polar_llama.exec.pool import provider_for, silent_provider, without_secrets
 from polar_llama.exec.price import price
 from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
@@ -186,7 +186,10 @@ class Run:
     def _resolve(self, call: Call, name: str) -> Asked:
         settings = self._settings
         provider_name, model = split_model(name)
-        provider = provider_for(provider_name, self._environ, settings.http_client)
+        if settings.cache == "replay":
+            provider = silent_provider(provider_name, self._environ)
+        else:
+            provider = provider_for(provider_name, self._environ, settings.http_client)
         reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
         writes = settings.cache in {"use", "refresh"}
         limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})

@@ -1,0 +1,1 @@
+"""The front end in frames: calls are captured, looked at and run."""

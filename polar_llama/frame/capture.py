@@ -36,8 +36,14 @@ VERBS = (
 )
 """The verbs of `pl.LazyFrame` whose expressions may hold calls; eager frames go through them too."""
 
-_PATCHED: dict[str, FunctionType] = {v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in (*VERBS, "group_by")}
+TERMINALS = ("collect", "sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson", "sink_batches")
+"""The verbs that run a query: everything asked for meanwhile is one run."""
+
+_PATCHED: dict[str, FunctionType] = {
+    v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in (*VERBS, "group_by", *TERMINALS)
+}
 _PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having")}
+_PATCHED["collect_all"] = inspect.unwrap(pl.collect_all)
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -45,7 +51,8 @@ def _copy(function: FunctionType) -> FunctionType:
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     same.__kwdefaults__ = function.__kwdefaults__
-    return functools.update_wrapper(same, function)
+    functools.update_wrapper(same, function)
+    return same
 
 
 ORIGINALS: dict[str, Callable[..., Any]] = {name: _copy(f) for name, f in _PATCHED.items()}
@@ -67,10 +74,10 @@ def arm() -> None:
     with _lock:
         for name, function in _PATCHED.items():
             function.__globals__["_polar_llama_noticed"] = noticed
-            function.__signature__ = inspect.signature(ORIGINALS[name])  # type: ignore[attr-defined]
+            function.__dict__["__signature__"] = inspect.signature(ORIGINALS[name])
             consts = tuple(name if c == _NAME else c for c in _trampoline.__code__.co_consts)
             function.__code__ = _trampoline.__code__.replace(co_consts=consts, co_name=name)
-            function.__defaults__ = function.__kwdefaults__ = None  # type: ignore[assignment]
+            function.__defaults__ = function.__kwdefaults__ = None
         _armed = True
 
 
@@ -89,20 +96,32 @@ def disarm() -> None:
 _NAME = "polar_llama: the verb's name"
 
 
-def _trampoline(self: Any, *args: Any, **kwargs: Any) -> Any:
-    return _polar_llama_noticed("polar_llama: the verb's name", self, args, kwargs)  # type: ignore[name-defined]  # noqa: F821
+def _trampoline(*args: Any, **kwargs: Any) -> Any:
+    return _polar_llama_noticed("polar_llama: the verb's name", args, kwargs)  # type: ignore[name-defined]  # noqa: F821
 
 
-def noticed(verb: str, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a verb of Polars, captured if its arguments hold a call or a frame that does."""
-    args, kwargs = tuple(keep(a) for a in args), {k: keep(v) for k, v in kwargs.items()}
-    capture = _CAPTURES.get(verb, _verb)
-    return capture(verb, self, args, kwargs)
+def noticed(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a function of Polars, captured if its arguments hold a call or a frame that does."""
+    if verb in _RUNS:
+        return _run(verb, args, kwargs)
+    self, *rest = args
+    kept = tuple(keep(a) for a in rest)
+    capture: Callable[..., Any] = _CAPTURES.get(verb, _verb)
+    return capture(verb, self, kept, {k: keep(v) for k, v in kwargs.items()})
+
+
+def _run(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    from polar_llama.frame.scope import leaves, scope
+
+    if not leaves() or kwargs.get("lazy") or kwargs.get("background"):
+        return ORIGINALS[verb](*args, **kwargs)
+    with scope():
+        return ORIGINALS[verb](*args, **kwargs)
 
 
 def _verb(verb: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
     if holds_call((args, kwargs)) or any(_is_captured(a) for a in (*args, *kwargs.values())):
-        from polar_llama.frame.inference_frame import captured  # noqa: PLC0415 -- it imports this module
+        from polar_llama.frame.inference_frame import captured
 
         return captured(self, verb, args, kwargs)
     return ORIGINALS[verb](self, *args, **kwargs)  # type: ignore[no-any-return]
@@ -139,11 +158,12 @@ def _having(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> LazyGroupBy:
-    from polar_llama.frame.inference_frame import grouped  # noqa: PLC0415 -- it imports this module
+    from polar_llama.frame.inference_frame import grouped
 
     return grouped(*grouping)
 
 
+_RUNS = frozenset({*TERMINALS, "collect_all"})
 _CAPTURES: dict[str, Callable[..., Any]] = {"group_by": _group_by, "agg": _agg, "having": _having}
 
 

@@ -56,7 +56,7 @@ class InferenceFrame(pl.LazyFrame):
         return native_leaf(self._plan, settings.current())._ldf
 
     @classmethod
-    def _from_pyldf(cls, ldf: Any) -> pl.LazyFrame:  # type: ignore[override]
+    def _from_pyldf(cls, ldf: Any) -> pl.LazyFrame:
         return pl.LazyFrame._from_pyldf(ldf)
 
     def collect(
@@ -131,7 +131,7 @@ class InferenceFrame(pl.LazyFrame):
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        from html import escape  # noqa: PLC0415 -- notebooks only
+        from html import escape
 
         return f"<pre>{escape(repr(self))}</pre>"
 
@@ -141,7 +141,7 @@ class InferenceFrame(pl.LazyFrame):
     def __copy__(self) -> InferenceFrame:
         return self
 
-    def __deepcopy__(self, memo: Any) -> InferenceFrame:
+    def __deepcopy__(self, memo: None = None) -> InferenceFrame:
         return self
 
 

@@ -11,7 +11,7 @@ import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polar_llama.frame.running import bound, planned
-from polar_llama.frame.scope import joined
+from polar_llama.frame.scope import joined, leaf_built
 from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice
 from polar_llama.planner.resolve import resolve, schema_of
 
@@ -59,4 +59,5 @@ class Leaf:
 def native_leaf(plan: Plan, settings: Settings) -> pl.LazyFrame:
     """A native frame that stands for a plan."""
     leaf = Leaf(plan, settings)
+    leaf_built()
     return register_io_source(leaf, schema=leaf.schema, explain_name="polar_llama", is_pure=False)

@@ -128,7 +128,9 @@ def _number(name: str, value: float | None) -> float | None:
 
 
 def _count(name: str, value: int | None, *, least: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least)):
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least)
+    ):
         raise _wrong(name, "a whole number" + ("" if least is None else f" of at least {least}"), value)
     return value
 

@@ -70,8 +70,8 @@ class Recorder:
     def join_asof(self, other: Any, left_on: Any, right_on: Any, *args: Any, **kwargs: Any) -> Recorder:  # noqa: D102
         on, by = (wrapped(left_on), wrapped(right_on)), (args[0] or [], args[1] or [])
         build.check_free(on, "join_asof")
-        read = [frozenset([*o.meta.root_names(), *b]) for o, b in zip(on, by, strict=True)]
-        return Recorder(Join(self.plan, _other(other), "join_asof", (*on, *args), kwargs, *read))
+        left, right = (frozenset([*o.meta.root_names(), *b]) for o, b in zip(on, by, strict=True))
+        return Recorder(Join(self.plan, _other(other), "join_asof", (*on, *args), kwargs, left, right))
 
     def join_where(self, other: Any, predicates: list[Any], how: str, suffix: str) -> Recorder:
         """A join on any predicate, which names columns as they will be after the join."""

@@ -38,7 +38,11 @@ def planned(plan: Plan, settings: Settings, rules: Sequence[Rule] = RULES) -> Pl
 
 
 def collected(
-    plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], T], engine: Any = "auto", rules: Sequence[Rule] = RULES
+    plan: Plan,
+    settings: Settings,
+    collect: Callable[[pl.LazyFrame], T],
+    engine: Any = "auto",
+    rules: Sequence[Rule] = RULES,
 ) -> T:
     """Run a plan.
 
@@ -143,5 +147,3 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
     except BaseException:
         opened.cancel()
         raise
-
-

@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from polar_llama.exec.report import publish
 from polar_llama.exec.run import start_run
 
 if TYPE_CHECKING:
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 _open: list[Scope] = []
 _lock = threading.Lock()
+_built = False
+
+
+def leaves() -> bool:
+    """Whether this process has built a native leaf: without one, no query of Polars can be ours."""
+    return _built
+
+
+def leaf_built() -> None:
+    """Remember that there is a native leaf."""
+    global _built  # noqa: PLW0603 -- a leaf may be anywhere from now on
+    _built = True
 
 
 class Scope:
@@ -64,7 +77,7 @@ def scope() -> Iterator[Scope]:
         with _lock:
             _open.remove(opened)
         for run in opened.runs():
-            run.finish()
+            publish(run.finish())  # a run may have been started by a thread of Polars
     for run in opened.runs():
         run.raise_failures()
 

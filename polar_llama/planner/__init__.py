@@ -1,0 +1,1 @@
+"""The planner: sees no data, no time and no network."""

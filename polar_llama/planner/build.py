@@ -88,7 +88,7 @@ def top(plan: Plan, verb: str, k: int, by: Sequence[pl.Expr], reverse: Any) -> P
     return _around(plan, by, lambda p: Native(p, verb, (k,), kwargs))
 
 
-def joined(  # noqa: PLR0913 -- a join has two sides
+def joined(
     left: Plan,
     right: Plan,
     verb: str,

@@ -67,7 +67,9 @@ def stages(plan: Plan) -> str:
 
 def changes(seen: Sequence[tuple[str, Plan, Plan]]) -> str:
     """What each rule did, in the order in which it happened."""
-    return "\n".join(f"{rule}: {_heads(before)} -> {_heads(after)}" for rule, before, after in seen) or "no rule applies"
+    return (
+        "\n".join(f"{rule}: {_heads(before)} -> {_heads(after)}" for rule, before, after in seen) or "no rule applies"
+    )
 
 
 def _heads(plan: Plan) -> str:

@@ -190,7 +190,7 @@ def expression(item: Item) -> pl.Expr:
     return item
 
 
-def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:
+def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:  # noqa: C901, PLR0911 -- one case a node
     """What a node does to native frames; an `Answer` is not native and is left to the caller.
 
     Polars' low-level methods are called, not the verbs, which notice answer columns and would record.

@@ -22,7 +22,7 @@ def render(source: pl.Expr | Template, schema: pl.Schema) -> tuple[pl.Expr, bool
     if isinstance(source, Template):
         missing = [f for f in source.fields if f not in schema]
         if missing:
-            msg = f"the template {source.text!r} names the column {missing[0]!r}, which is not in the frame; {known(schema)}"
+            msg = f"the template {source.text!r} names {missing[0]!r}, which is not a column; {known(schema)}"
             raise UnknownColumnError(msg)
         parts: list[pl.Expr] = [pl.lit(source.texts[0])]
         for name, text in zip(source.fields, source.texts[1:], strict=True):

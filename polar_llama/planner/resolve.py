@@ -136,5 +136,3 @@ def _check_names(schema: pl.Schema) -> None:
             'Hint: give it one, llm(...).alias("a"), before name.keep() or struct()'
         )
         raise PlanError(msg)
-
-

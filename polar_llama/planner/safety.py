@@ -60,9 +60,9 @@ _BINARY: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
     lambda e, p: e.is_in(p, nulls_equal=True),
 )
 _ANY: tuple[Callable[[Sequence[pl.Expr]], pl.Expr], ...] = (
-    lambda ops: pl.all_horizontal(ops),
-    lambda ops: pl.any_horizontal(ops),
-    lambda ops: pl.coalesce(ops),
+    pl.all_horizontal,
+    pl.any_horizontal,
+    pl.coalesce,
     lambda ops: ops[0].is_between(ops[1], ops[2]),
 )
 
@@ -91,7 +91,9 @@ def _known(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
     if len(operands) == 2 and _contains_pattern(node, operands):  # noqa: PLR2004
         return True
     return len(operands) > 1 and any(
-        f(operands).meta.eq(node) for f in _ANY if len(operands) == 3 or f is not _ANY[-1]  # noqa: PLR2004
+        f(operands).meta.eq(node)
+        for f in _ANY
+        if len(operands) == 3 or f is not _ANY[-1]  # noqa: PLR2004
     )
 
 

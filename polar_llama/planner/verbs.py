@@ -50,7 +50,9 @@ READS: dict[str, Reader] = {
 }
 
 
-def native_reads(verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema) -> frozenset[str] | None:
+def native_reads(
+    verb: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema
+) -> frozenset[str] | None:
     """The columns whose values a `PyLazyFrame` method looks at; None when it may be any."""
     reader = READS.get(verb)
     return None if reader is None else reader(args, kwargs, before)

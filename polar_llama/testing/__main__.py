@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from polar_llama.testing.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
 _RATES = ("rate_limited", "server_error", "overloaded", "bad_request", "reset", "truncated", "malformed", "slow")
 
 
@@ -30,20 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The command line; None reads the process's.
     """
-    given = _parser().parse_args(arguments)
-    least, _, most = given.latency.partition("-")
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    limits = {name: getattr(given, name) for name in _LIMITS}
+    try:
+        faults = Faults(retry_after=given.retry_after, **{rate: getattr(given, rate) for rate in _RATES})
+    except ValueError as error:
+        parser.error(str(error))
     emulator = Emulator(
-        latency=(float(least), float(most or least)),
+        latency=given.latency,
         seed=given.seed,
-        limits=Limits(
-            requests_per_minute=given.requests_per_minute,
-            tokens_per_minute=given.tokens_per_minute,
-            max_in_flight=given.max_in_flight,
-            retry_after=given.retry_after,
-        )
-        if given.requests_per_minute or given.tokens_per_minute or given.max_in_flight
-        else None,
-        faults=Faults(retry_after=given.retry_after, **{rate: getattr(given, rate) for rate in _RATES}),
+        limits=Limits(**limits, retry_after=given.retry_after) if any(v is not None for v in limits.values()) else None,
+        faults=faults,
         key=given.key,
         record=False,
         host=given.host,
@@ -55,14 +55,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def _serve(emulator: Emulator, *, watch: bool) -> None:
     loop = asyncio.get_running_loop()
-    serving = asyncio.ensure_future(emulator.serve(lambda: print(emulator.url, flush=True)))
+    serving = asyncio.ensure_future(emulator.serve(lambda: _announce(emulator)))
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, serving.cancel)
     if watch:
         threading.Thread(target=_until_end, args=(loop, serving), daemon=True).start()
     await asyncio.wait([serving])
     if not serving.cancelled():
         serving.result()
+
+
+def _announce(emulator: Emulator) -> None:
+    print(emulator.url, flush=True)
+    if sys.stdout.isatty():
+        for name, value in emulator.environ().items():
+            print(f"export {name}={value}", flush=True)
+
+
+def _latency(text: str) -> tuple[float, float]:
+    least, _, most = text.partition("-")
+    return float(least), float(most or least)
 
 
 def _until_end(loop: asyncio.AbstractEventLoop, serving: asyncio.Future[None]) -> None:
@@ -75,13 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="polar-llama emulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
-    parser.add_argument("--latency", default="0", help="seconds, or least-most such as 0.05-0.2")
+    parser.add_argument("--latency", type=_latency, default=(0.0, 0.0), help="seconds, or least-most such as 0.05-0.2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--key", help="the only key that is accepted")
-    parser.add_argument("--requests-per-minute", type=int)
-    parser.add_argument("--tokens-per-minute", type=int)
-    parser.add_argument("--max-in-flight", type=int)
-    parser.add_argument("--retry-after", type=float, help="seconds")
+    for limit in _LIMITS:
+        parser.add_argument(f"--{limit.replace('_', '-')}", type=int)
+    parser.add_argument("--retry-after", type=float, help="seconds that refused requests are asked to wait")
     for rate in _RATES:
         flag = f"--{rate.replace('_', '-')}"
         parser.add_argument(flag, type=float, default=0.0, help="share of the requests, 0 to 1")

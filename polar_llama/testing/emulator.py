@@ -82,7 +82,14 @@ class Emulator:
         self._closing: asyncio.Event
 
     def __enter__(self) -> Self:
-        """Start the server."""
+        """Start the server.
+
+        Raises:
+            OSError: If the port is taken.
+            RuntimeError: If it is running already.
+        """
+        if self._address is not None:
+            raise RuntimeError("this emulator is running already; make another Emulator()")
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="polar_llama emulator", daemon=True)
         self._thread.start()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[valid-type,misc]
+class _Jumping(selectors.DefaultSelector):
     """Never waits: moves the loop's clock instead."""
 
     def __init__(self) -> None:
@@ -169,6 +169,7 @@ class Simulation:
         self.lane: Lane
         self.finished: list[tuple[float, bytes, object]] = []
         self._seed = seed
+        self._tasks: list[asyncio.Task[None]] = []
 
     def run(self, scenario: Callable[[Simulation], Awaitable[None]]) -> float:
         """Run a scenario to its end, and the lane to its; gives the second of the last outcome."""
@@ -187,7 +188,7 @@ class Simulation:
             self.lane = Lane(
                 self.server,
                 loop=self.loop,
-                spawn=group.create_task,
+                spawn=lambda work: self._tasks.append(group.create_task(work)),
                 finish=self._finish,
                 idle=lambda: None,
                 random=random.Random(self._seed).random,

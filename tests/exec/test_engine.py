@@ -140,7 +140,7 @@ def test_two_runs_at_once_pay_once(engine: Engine) -> None:
     assert second.wait(WAIT)
     assert server.asked == 150
     assert (tally.shared, tally.sent) == (100, 50)
-    assert second.results == {key: prompt for key, prompt in pairs(150)}
+    assert second.results == dict(pairs(150))
     assert len(engine._claims) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_a_key_never_changes_between_versions() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), CHANGES.items())
-def test_every_parameter_changes_the_key(name: str, value: object) -> None:
+def test_every_parameter_changes_the_key(name: str, value: Any) -> None:
     assert key(replace(PLAIN, **{name: value})) != key()
 
 

@@ -136,14 +136,17 @@ def test_a_spent_allowance_is_waited_for_and_a_smaller_one_is_not() -> None:
     limiter.reported(Quota(requests_limit=100, requests_remaining=1, requests_reset=30.0), 0.0)
     assert limiter.ready(0.0) == 0.0
     limiter.reported(Quota(requests_limit=100, requests_remaining=0, requests_reset=6.0), 0.0)
-    assert limiter.ready(0.0) == 6.0
-    limiter.reported(Quota(tokens_limit=1000, tokens_remaining=0, tokens_reset=9.0), 0.0)
-    assert limiter.ready(7.0) == 9.0
+    assert 0.05 < limiter.ready(0.0) < 0.07  # a hundred in six seconds
+    limiter.reported(Quota(requests_limit=100, requests_remaining=20, requests_reset=5.0), 0.1)
+    assert limiter.ready(0.1) == 0.1
+    limiter.used(500, 0)
+    limiter.reported(Quota(tokens_limit=1000, tokens_remaining=300, tokens_reset=10.0), 0.1)
+    assert 1.0 <= limiter.ready(0.1) < 6.0
 
 
 def test_a_reset_hours_away_is_left_to_the_server() -> None:
     limiter = Limiter()
-    limiter.reported(Quota(requests_remaining=0, requests_reset=8 * 3600.0), 0.0)
+    limiter.reported(Quota(requests_limit=50, requests_remaining=0, requests_reset=8 * 3600.0), 0.0)
     assert limiter.ready(0.0) == 0.0
 
 

@@ -197,6 +197,11 @@ def test_it_can_be_entered_again_and_twice_at_once() -> None:
     assert emulator.stats().requests == 0
 
 
+def test_it_cannot_be_entered_while_it_runs(emulator: Emulator) -> None:
+    with pytest.raises(RuntimeError, match="already"):
+        emulator.__enter__()
+
+
 def test_a_taken_port_is_an_error_of_the_caller(emulator: Emulator) -> None:
     with pytest.raises(OSError, match="in use"), Emulator(port=urlsplit(emulator.url).port or 0):
         pass

@@ -32,3 +32,13 @@ def test_the_emulator_as_a_process(end: str) -> None:
         else:
             process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("wrong", [("--latency", "soon"), ("--reset", "1.5"), ("--colour", "red")])
+def test_wrong_arguments_are_explained(wrong: tuple[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "polar_llama.testing", *wrong], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "error:" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -7,7 +7,7 @@ import socket
 import struct
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
@@ -111,13 +111,17 @@ async def _serve(script: Script) -> AsyncIterator[Server]:
         await asyncio.wait(tasks) if tasks else None
 
 
-KINDS = ("reqwest", "httpx", "httpx2")
+CLIENTS: dict[str, Callable[[], Any]] = {
+    "reqwest": lambda: None,
+    "httpx": httpx.AsyncClient,
+    "httpx2": httpx2.AsyncClient,
+}
 
 
 @asynccontextmanager
 async def _opened(kind: str) -> AsyncIterator[Transport]:
-    client = {"reqwest": lambda: None, "httpx": httpx.AsyncClient, "httpx2": httpx2.AsyncClient}[kind]()
-    transport = open_transport(client)  # type: ignore[arg-type]
+    client = CLIENTS[kind]()
+    transport = open_transport(client)
     try:
         yield transport
     finally:
@@ -131,7 +135,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=CLIENTS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

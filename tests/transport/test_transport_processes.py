@@ -52,7 +52,7 @@ asyncio.run(once())
 IMPORT = """
 import sys
 import polar_llama.transport
-print(sorted({"pyreqwest", "httpx", "ssl"} & set(sys.modules)))
+print(sorted({"pyreqwest", "httpx"} & set(sys.modules)))
 """
 
 

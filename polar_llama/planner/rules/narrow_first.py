@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _KEEPERS = frozenset({"tail", "top_k", "bottom_k", "drop_nulls", "drop_nans"})
 """Native verbs that keep some rows, and change no column."""
 
+_Rows = Filter | Sort | Slice | Distinct | Native
+
 
 def narrow_first(node: Plan) -> Plan:
     """`Rows(WithColumns(x)) -> WithColumns(Rows(x))`, likewise past a drop and a rename.
@@ -38,22 +40,15 @@ def narrow_first(node: Plan) -> Plan:
     when every new column is row-wise: computed on the rows that are left, it has the same values.
     Done only above answers, since Polars does it for the rest of the query anyway.
     """
-    if not _keeps_columns(node) or not isinstance(below := node.input, WithColumns | Native) or not asks(below):
+    if not isinstance(node, _Rows) or (isinstance(node, Native) and node.verb not in _KEEPERS):
+        return node
+    below = node.input
+    if not isinstance(below, WithColumns | Native) or not asks(below):
         return node
     made = _made(below)
     if made is None or touches(reads_of(node)[0], made):
         return node
     return replace(below, input=replace(node, input=below.input, schema=below.input.schema), schema=node.schema)
-
-
-def _keeps_columns(node: Plan) -> bool:
-    match node:
-        case Filter() | Sort() | Slice() | Distinct():
-            return True
-        case Native():
-            return node.verb in _KEEPERS
-        case _:
-            return False
 
 
 def _made(node: WithColumns | Native) -> frozenset[str] | None:
@@ -69,7 +64,11 @@ def _made(node: WithColumns | Native) -> frozenset[str] | None:
         case Native(verb="drop"):
             return frozenset(node.input.schema) - frozenset(node.schema)
         case Native(verb="rename"):
-            return frozenset(node.input.schema) ^ frozenset(node.schema) | frozenset(node.args[0]) | frozenset(node.args[1])
+            return (
+                frozenset(node.input.schema) ^ frozenset(node.schema)
+                | frozenset(node.args[0])
+                | frozenset(node.args[1])
+            )
         case _:
             return None
 
