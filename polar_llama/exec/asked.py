@@ -163,12 +163,6 @@ class Asked:
         before, claims = self._open
         return before + sum(claim.answered() for claim in claims)
 
-    def in_flight(self) -> int:
-        """How many requests are on their way; a few too many while answers are being stored."""
-        tally = self.tally
-        back = max(0, self.answered() - tally.cached - tally.shared)
-        return max(0, tally.sent - tally.retried - back)
-
     def is_silent(self) -> bool:
         """Whether prompts were asked and not one was answered."""
         tally = self.tally

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Tally:
     """What one call did in one run. Rows and look-ups are counted by the stage's thread, the rest by the loop's.
 
-    `cost` is in US dollars, or None as soon as the price of one answer is unknown.
+    `sent` counts every request, `retried` those of them that repeat one, `replied` those that came to an end.
     """
 
     rows: int = 0
@@ -27,6 +27,7 @@ class Tally:
     shared: int = 0
     sent: int = 0
     retried: int = 0
+    replied: int = 0
     failed: int = 0
     input_tokens: int = 0
     output_tokens: int = 0

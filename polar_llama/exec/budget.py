@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from polar_llama.exec.base import Tally
     from polar_llama.exec.price import Price
 
@@ -36,7 +34,6 @@ class Meter:
         max_tokens: The most tokens of an answer, or None.
         prompts: How many prompts there were.
         prompt_bytes: Their UTF-8 bytes.
-        in_flight: Tells how many requests are on their way.
     """
 
     tally: Tally
@@ -45,7 +42,6 @@ class Meter:
     max_tokens: int | None
     prompts: int = 0
     prompt_bytes: int = 0
-    in_flight: Callable[[], int] = int
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""
@@ -54,21 +50,21 @@ class Meter:
 
     def committed(self, more: int = 0) -> float:
         """US dollars: what came back, what is on its way, and `more` requests."""
-        waiting = self.in_flight()
-        back = max(0, self.tally.sent - waiting)
-        guess = self._guess(back)
-        if back and not self.tally.input_tokens:  # the server does not count: every answer at the estimate
-            return (back + waiting + more) * guess
-        return self.price.of(self.tally) + (waiting + more) * guess
+        tally = self.tally
+        answers = max(0, tally.replied - tally.retried - tally.failed)
+        coming = (tally.sent - tally.replied + more) * self._guess(answers)
+        if answers and not tally.input_tokens:  # the server does not count: every answer at the estimate
+            return coming + answers * self._guess(0)
+        return coming + self.price.of(tally)
 
-    def _guess(self, back: int) -> float:
+    def _guess(self, answers: int) -> float:
         size = self.overhead + self.prompt_bytes / max(1, self.prompts)
         read = max(1.0, size / BYTES_A_TOKEN)
         written: float = FIRST_ANSWER if self.max_tokens is None else self.max_tokens
-        if back and self.tally.input_tokens:
-            read = self.tally.input_tokens / back
+        if answers and self.tally.input_tokens:
+            read = self.tally.input_tokens / answers
             if self.max_tokens is None:
-                written = self.tally.output_tokens / back
+                written = self.tally.output_tokens / answers
         return read * self.price.input + written * self.price.output
 
 

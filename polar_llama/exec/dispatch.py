@@ -15,6 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from polar_llama.errors import PolarLlamaError
 from polar_llama.exec import record
 from polar_llama.exec.commit import Answer, Committer
 from polar_llama.exec.inflight import InFlight, Outcome, outcomes
@@ -44,7 +45,8 @@ class Engine:
     """A `Dispatcher` with its loop, lanes, claims and committer."""
 
     def __init__(self) -> None:
-        self.background = Background()
+        self.dead = False
+        self.background = Background(self._died)
         self._lanes: dict[tuple[int, str], Lane] = {}
         self._claims = InFlight(self._ask_again)
         self._committer = Committer(self.background.loop, self._claims.release, self._broken)
@@ -154,6 +156,13 @@ class Engine:
     def _cancel_queued(self, batch: Batch) -> None:
         self._lane(batch.question).stop(batch, CANCELLED)
 
+    def _died(self, error: BaseException) -> None:
+        self.dead = True
+        failure = PolarLlamaError(f"the engine has stopped for a reason of its own, please report it: {error!r}")
+        failure.__cause__ = error
+        for batch in self._claims.batches():
+            batch.fail(failure)
+
     async def _close_providers(self) -> None:
         for provider in {id(lane.provider): lane.provider for lane in self._lanes.values()}.values():
             await provider.aclose()
@@ -168,7 +177,7 @@ def dispatcher() -> Engine:
     """The engine of this process, started on first use."""
     global _engine  # noqa: PLW0603 -- one per process
     with _lock:
-        if _engine is None:
+        if _engine is None or _engine.dead:
             _engine = Engine()
             atexit.register(_engine.close)
         return _engine

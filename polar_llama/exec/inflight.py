@@ -100,6 +100,12 @@ class InFlight:
                     sharers[:] = [s for s in sharers if s[0] is not batch]
         batch.settle((key, failure) for key in left)
 
+    def batches(self) -> set[Batch]:
+        """Every batch that waits for something."""
+        with self._lock:
+            owners = {batch for space in self._owners.values() for batch in space.values()}
+            return owners | {batch for sharers in self._sharers.values() for batch, _ in sharers}
+
     def _share(self, owner: Batch, outcome: Outcome, sharer: Batch, prompt: str) -> None:
         key, value, text = outcome
         if text is not None and sharer.question.parse is not owner.question.parse:

@@ -74,6 +74,11 @@ class Batch:
             self.stopped = CANCELLED
             self._on_cancel(self)
 
+    def fail(self, error: Exception) -> None:
+        """End it without its outcomes, from any thread."""
+        self.error = error
+        self._finished.set()
+
     def settle(self, outcomes: Iterable[tuple[bytes, object]]) -> None:
         """Give keys their outcomes, from any thread."""
         with self._lock:

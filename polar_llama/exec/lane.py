@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from weakref import WeakKeyDictionary
 from polar_llama.exec import retry
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter
+from polar_llama.exec.turns import Turns
 from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ class Lane:
         self.provider = provider
         self.limiter = Limiter()
         self._loop, self._spawn, self._finish, self._idle, self._random = loop, spawn, finish, idle, random
-        self._turns: deque[deque[Batch]] = deque()
-        self._lines: dict[Question, deque[Batch]] = {}
+        self._turns = Turns()
         self._retries: list[tuple[float, int, Try]] = []
         self._order = itertools.count()
         self._active: dict[Batch, None] = {}
         self._stops: WeakKeyDictionary[Question, Failure] = WeakKeyDictionary()
         self._timer: asyncio.TimerHandle | None = None
+        self._wake_at = inf
         self._silent = 0
         self._idle_since = loop.time()
 
@@ -108,12 +108,7 @@ class Lane:
         if stopped is not None:
             self.stop(batch, stopped)
             return
-        line = self._lines.get(question)
-        if line is None:
-            self._lines[question] = line = deque()
-            self._turns.append(line)
-        if batch not in line:
-            line.append(batch)
+        self._turns.add(batch)
         self._agree_on_limits()
         self._pump()
 
@@ -122,7 +117,7 @@ class Lane:
         batch.stopped = failure
         waiting = [key for key, _ in batch.waiting]
         batch.waiting.clear()
-        self._leave_line(batch)
+        self._turns.remove(batch)
         if any(entry[2].batch is batch for entry in self._retries):
             waiting += [entry[2].key for entry in self._retries if entry[2].batch is batch]
             self._retries = [entry for entry in self._retries if entry[2].batch is not batch]
@@ -172,11 +167,11 @@ class Lane:
             if not due and self._retries and (not self._turns or self._silent >= SILENT):
                 self._wake(self._retries[0][0])
                 return None
-            at = self.limiter.ready(now, len(self._retries[0][2].prompt if due else self._turns[0][0].waiting[0][1]))
+            at = self.limiter.ready(now, len(self._retries[0][2].prompt if due else self._turns.peek()))
             if at > now:
                 self._wake(at)
                 return None
-            attempt = heapq.heappop(self._retries)[2] if due else self._pop()
+            attempt = heapq.heappop(self._retries)[2] if due else Try(*self._turns.pop())
             refusal = attempt.batch.question.gate()
             if refusal is None:
                 return self._send(attempt, now)
@@ -193,39 +188,23 @@ class Lane:
             tally.retried += 1
         return attempt
 
-    def _pop(self) -> Try:
-        line = self._turns[0]
-        self._turns.rotate(-1)
-        batch = line[0]
-        key, prompt = batch.waiting.popleft()
-        if not batch.waiting:
-            self._leave_line(batch)
-        return Try(batch, key, prompt)
-
-    def _leave_line(self, batch: Batch) -> None:
-        line = self._lines.get(batch.question)
-        if line is None or batch not in line:
-            return
-        line.remove(batch)
-        if not line:
-            del self._lines[batch.question]
-            self._turns = deque(other for other in self._turns if other is not line)
-
     def _wake(self, at: float) -> None:
-        if at == inf or (self._timer is not None and self._timer.when() <= at):
+        if at >= self._wake_at:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._wake_at = at
         self._timer = self._loop.call_at(at, self._woken)
 
     def _woken(self) -> None:
-        self._timer = None
+        self._timer, self._wake_at = None, inf
         self._pump()
 
     def _received(self, attempt: Try, reply: Response | Failure) -> bool:
         """Draw every conclusion from a reply; whether the limit has grown."""
         batch, limiter = attempt.batch, self.limiter
         now = self._loop.time()
+        batch.question.tally.replied += 1
         if reply.quota is not None:
             limiter.reported(reply.quota, now)
         self._count_tokens(attempt, reply)

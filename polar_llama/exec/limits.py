@@ -188,7 +188,12 @@ class Limiter:
         )
         need = max(1.0, self._typical)
         self._token_quota = _refill(
-            self._token_quota, quota.tokens_limit, quota.tokens_remaining, quota.tokens_reset, (need, need * flying), now
+            self._token_quota,
+            quota.tokens_limit,
+            quota.tokens_remaining,
+            quota.tokens_reset,
+            (need, need * flying),
+            now,
         )
 
     def _guess(self, size: int) -> float:

@@ -19,9 +19,14 @@ CLOSING = 1.0
 
 
 class Background:
-    """A running event loop on its own daemon thread."""
+    """A running event loop on its own daemon thread.
 
-    def __init__(self) -> None:
+    Args:
+        died: Told, on that thread, should a task raise: nothing is sent any more.
+    """
+
+    def __init__(self, died: Callable[[BaseException], None]) -> None:
+        self._died = died
         self.loop = _new_loop()
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._group: asyncio.TaskGroup | None = None
@@ -37,13 +42,16 @@ class Background:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a task; on the loop's thread only."""
-        if self._group is None:
-            work.close()
-        else:
-            self._group.create_task(work)
+        try:
+            if self._group is not None:
+                self._group.create_task(work)
+                return
+        except RuntimeError:  # a task has died, and the others are being cancelled
+            pass
+        work.close()
 
     def at_close(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Have something closed on the loop when it ends, after every task; the last one first."""
+        """Have something closed on the loop when it ends, after every task: providers, then what they share."""
         self._closers.append(close)
 
     def close(self, timeout: float) -> None:
@@ -70,6 +78,8 @@ class Background:
             with contextlib.suppress(asyncio.CancelledError):
                 self.loop.run_until_complete(self._main)
             self.loop.run_until_complete(self._close_all())
+        except BaseException as error:  # noqa: BLE001 -- a bug of this package: whoever waits must hear of it
+            self._died(error)
         finally:
             self._started.set()
             asyncio.set_event_loop(None)
@@ -84,7 +94,7 @@ class Background:
             self._group = None
 
     async def _close_all(self) -> None:
-        for close in reversed(self._closers):
+        for close in self._closers:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSING):
                     await close()

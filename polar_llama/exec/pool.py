@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polar_llama.exec.dispatch import dispatcher
 from polar_llama.providers.base import Connection
-from polar_llama.providers.registry import create
+from polar_llama.providers.registry import PER_MODEL, create
 from polar_llama.transport import open_transport
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ class _Opener:
 
 
 class _Kept(NamedTuple):
-    name: str
+    name: tuple[str, str]
     environ: _Watched
     secrets: _Secrets
     transport: _Opener
     provider: Provider
 
-    def serves(self, name: str, environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> bool:
+    def serves(self, name: tuple[str, str], environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> bool:
         return (
             self.name == name
             and self.transport.http_client is http_client
@@ -101,36 +101,38 @@ _kept: deque[_Kept] = deque(maxlen=MOST)
 _lock = threading.Lock()
 
 
-def provider_for(name: str, environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> Provider:
+def provider_for(name: str, model: str, environ: Mapping[str, str], http_client: httpx.AsyncClient | None) -> Provider:
     """The provider of a name: a kept one if there is one for this environment and client, else a new one.
 
     Args:
         name: The provider's name, as in `"name:model"`.
+        model: The model's name; a provider in `PER_MODEL` is of one model each.
         environ: The environment, without secrets.
         http_client: The user's own client, or None.
 
     Raises:
         ConfigurationError: If there is no such provider, or something that it needs is missing.
     """
+    key = name, model if name in PER_MODEL else ""
     with _lock:
         for kept in _kept:
-            if kept.serves(name, environ, http_client):
+            if kept.serves(key, environ, http_client):
                 return kept.provider
         watched, secrets = _Watched(environ), _Secrets()
         openers = (kept.transport for kept in _kept if kept.transport.http_client is http_client)
         transport = next(openers, None) or _Opener(http_client)
-        made = create(name, Connection(watched, secrets, transport))
-        _kept.append(_Kept(name, watched, secrets, transport, made))
+        made = create(name, Connection(watched, secrets, transport), model)
+        _kept.append(_Kept(key, watched, secrets, transport, made))
         return made
 
 
-def silent_provider(name: str, environ: Mapping[str, str]) -> Provider:
+def silent_provider(name: str, model: str, environ: Mapping[str, str]) -> Provider:
     """A provider that will send nothing, for `cache="replay"`: it needs no key.
 
     Raises:
         ConfigurationError: If there is no such provider, or something else that it needs is missing.
     """
-    return create(name, Connection(environ, lambda _: "none is needed", _Opener(None)))
+    return create(name, Connection(environ, lambda _: "none is needed", _Opener(None)), model)
 
 
 def _forked() -> None:

@@ -1,7 +1,8 @@
 """What tokens cost, by the bundled table of `genai-prices`; never by the network.
 
 These are list prices of the first tier: discounts, long-context surcharges and the surcharge for
-writing a provider's prompt cache are not in them.
+writing a provider's prompt cache are not in them. A vendor's model behind a base URL of one's own is
+taken at the vendor's price.
 """
 
 from __future__ import annotations

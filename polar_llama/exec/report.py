@@ -30,6 +30,9 @@ _HEADINGS: dict[str, str] = {
     "output_tokens": "tok out",
     "cached_tokens": "tok hit",
 }
+_PLACES = (15, 5)
+"""Counts are written out; where the table gets too wide, they take five places: `123k`."""
+
 _ALWAYS = frozenset({"rows", "distinct", "cached", "sent"})
 
 
@@ -119,7 +122,9 @@ class RunReport:
         numbered = [(f"#{i}", call) for i, call in enumerate(self.calls, 1)]
         total = [("total", self.total)] if len(numbered) > 1 else []
         legend = [_cut(f"{label} {call.model}: {' '.join(call.call.split())}") for label, call in numbered]
-        return "\n".join([*_table([*numbered, *total]), *legend])
+        tables = (_table([*numbered, *total], places) for places in _PLACES)
+        table = next((lines for lines in tables if len(lines[0]) <= WIDTH), None)
+        return "\n".join([*(table or _table([*numbered, *total], _PLACES[-1])), *legend])
 
     def _sum(self) -> float | None:
         costs = [call.cost for call in self.calls]
@@ -156,34 +161,40 @@ def _priced(provider: str, model: str, tally: Tally) -> float | None:
     return known.of(tally)
 
 
-def _table(shown: Sequence[tuple[str, CallReport]]) -> list[str]:
+def _table(shown: Sequence[tuple[str, CallReport]], places: int) -> list[str]:
     total = shown[-1][1]
     names = [name for name in _HEADINGS if name in _ALWAYS or getattr(total, name)]
     head = ["", *(_HEADINGS[name] for name in names), "cost", "seconds"]
     rows = [
-        [label, *(_count(getattr(call, name)) for name in names), _dollars(call.cost), f"{call.seconds:,.1f}"]
+        [label, *(_count(getattr(call, name), places) for name in names), _dollars(call.cost), f"{call.seconds:,.1f}"]
         for label, call in shown
     ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        " ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    ]
+    return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
 
 
-def _count(number: int) -> str:
-    """A count in seven characters at most, below a trillion."""
-    if number < 1_000_000:  # noqa: PLR2004
-        return f"{number:,}"
-    for unit, size in (("M", 10**6), ("G", 10**9)):
-        if number < size * 1_000:
-            return f"{number / size:.4g}{unit}"
-    return f"{number:.1e}"
+def _count(number: int, places: int) -> str:
+    """A count, abbreviated to three digits where it does not fit.
+
+    >>> _count(1_234_567, 15), _count(1_234_567, 5), _count(999_999, 5), _count(9_999, 5)
+    ('1,234,567', '1.23M', '1M', '9,999')
+    """
+    written = f"{number:,}"
+    if len(written) <= places:
+        return written
+    power, rounded = 0, float(number)
+    while (rounded := float(f"{rounded:.3g}")) >= 1_000:  # noqa: PLR2004
+        rounded /= 1_000
+        power += 1
+    return f"{rounded:g}{'kMGTP'[power - 1]}"
 
 
 def _dollars(cost: float | None) -> str:
     if cost is None:
         return "unknown"
-    return f"${cost:,.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
+    if 0 < cost < 1:
+        return f"${cost:.4f}"
+    return f"${cost:,.2f}" if cost < 1_000 else f"${cost:,.0f}"  # noqa: PLR2004 -- cents matter below
 
 
 def _cut(line: str) -> str:

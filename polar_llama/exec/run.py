@@ -31,7 +31,7 @@ from polar_llama.providers.base import Ask, Failure
 from polar_llama.providers.registry import split_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     import polars as pl
 
@@ -90,7 +90,7 @@ class Run:
 
     def answer(
         self, batches: Iterable[pl.DataFrame], slots: Sequence[Slot], *, ordered: bool = True, heartbeat: bool = False
-    ) -> Iterator[pl.DataFrame]:
+    ) -> Generator[pl.DataFrame]:
         """Replace slots by answers: one stage.
 
         Rows that fail are null (or, with `on_error="struct"`, say why). Those of calls with
@@ -169,8 +169,8 @@ class Run:
 
     def _ask(self, call: Call) -> Asked:
         """The call in this run. Calls that differ in nothing but `on_error` and label are one."""
-        name = call.model or self._settings.model
-        if name is None:
+        name = (call.model or self._settings.model or "").strip()
+        if not name:
             msg = (
                 'no model is set. Say which: llm(..., model="openai:gpt-6-luna"), or for every call '
                 "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
@@ -187,9 +187,9 @@ class Run:
         settings = self._settings
         provider_name, model = split_model(name)
         if settings.cache == "replay":
-            provider = silent_provider(provider_name, self._environ)
+            provider = silent_provider(provider_name, model, self._environ)
         else:
-            provider = provider_for(provider_name, self._environ, settings.http_client)
+            provider = provider_for(provider_name, model, self._environ, settings.http_client)
         reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
         writes = settings.cache in {"use", "refresh"}
         limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
@@ -212,7 +212,6 @@ class Run:
         keyer = Keyer(provider.identity, ask)
         asked = Asked(question, keyer, self._engine(), name=name, label=call.label, meter=meter, clock=self._clock)
         if meter is not None:
-            meter.in_flight = asked.in_flight
             self._budget.add(meter)
         return asked
 

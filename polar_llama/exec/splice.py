@@ -70,12 +70,13 @@ def column_of(name: str, call: Call, on_error: OnError, values: Sequence[object]
         values: A value or a `Failure` per distinct prompt.
         index: From `distinct`.
     """
-    answers = call.returns.series(name, [None if isinstance(value, Failure) else value for value in values])
+    # Named last: Polars runs methods of a Series as expressions over its name, and a slot's may be an answer column's.
+    answers = call.returns.series("", [None if isinstance(value, Failure) else value for value in values])
     if on_error == "struct":
         errors = [describe(value) if isinstance(value, Failure) else None for value in values]
         both = pl.DataFrame({"answer": answers, "error": pl.Series(errors, dtype=pl.String)})
-        answers = both.to_struct(name)
-    return answers if index is None else answers.gather(index)
+        answers = both.to_struct("")
+    return (answers if index is None else answers.gather(index)).alias(name)
 
 
 def describe(failure: Failure) -> str:

@@ -112,7 +112,7 @@ class Stage:
         self._more = True
         self._hopeless = False
 
-    def answers(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def answers(self, batches: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:
         """Give the answered batches. Closing this asks nothing more; what is in flight completes.
 
         Raises:

@@ -137,4 +137,5 @@ def record(original: Any, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, A
         The longer plan.
     """
     result = original(Recording.of(plan), *args, **kwargs)
-    return result._ldf.plan if isinstance(result, Recording) else Scan(result)
+    # Not every verb of Polars keeps the class of its frame: what tells is the handle.
+    return result._ldf.plan if isinstance(result._ldf, Recorder) else Scan(result)

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Prompt:
     """A prompt among a verb's expressions: renders the slot `column` of `call`.
 
-    `source` is what was written; `expr` (String) is known once the input's dtypes are.
+    `source` is what was written; `expr` (String) is known once the input's dtypes are; `masked` says
+    that `mask_infer` has looked at it.
     """
 
     column: str
     call: Call
     source: pl.Expr | Template
     expr: pl.Expr | None = None
+    masked: bool = False
 
 
 Item = pl.Expr | Prompt

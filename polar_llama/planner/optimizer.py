@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from polar_llama.planner.nodes import inputs, with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
+from polar_llama.planner.rules.mask_infer import mask_infer
 from polar_llama.planner.rules.narrow_first import narrow_first
 from polar_llama.planner.rules.order_filters import order_filters
 from polar_llama.planner.rules.split_filter import split_filter
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Rule = Callable[[Plan], Plan]
     Observer = Callable[[str, Plan, Plan], None]
 
-RULES: tuple[Rule, ...] = (split_filter, order_filters, narrow_first, defer_infer)
+RULES: tuple[Rule, ...] = (mask_infer, split_filter, order_filters, narrow_first, defer_infer)
 """In the order in which they are tried at a node."""
 
 MAX_PASSES = 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +37,10 @@ MAX_PREPARED = 64
 _ABOUT_SCHEMAS = (
     "response_format", "response format", "json_schema", "json schema", "json_object", "structured output",
 )  # fmt: skip
+
+
+_MODERN = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
+"""OpenAI's own models refuse `max_tokens`, whichever gateway stands before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +225,13 @@ class ChatProvider:
         what = "holds characters no key has" if key else "is not set any more"
         return Failure("auth", f"not sent to {self.host}: {self._dialect.key} {what}")
 
+    def _max_tokens(self, model: str) -> str:
+        return "max_completion_tokens" if _MODERN.search(model) else self._dialect.max_tokens
+
     def _body(self, ask: Ask, form: Form) -> Body:
         found = self._bodies.get((ask, form))
         if found is None:
-            found = _remember(self._bodies, (ask, form), prepare(ask, form, self._dialect.max_tokens))
+            found = _remember(self._bodies, (ask, form), prepare(ask, form, self._max_tokens(ask.model)))
         return found
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from polar_llama.providers.base import Connection, Provider
 
-    Factory = Callable[[Connection], Provider]
+    Factory = Callable[..., Provider]
 
 ENTRY_POINTS = "polar_llama.providers"
 """The group of entry points under which packages announce factories."""
@@ -25,6 +25,9 @@ _BUILT_IN = {
     "local": "polar_llama.providers.local:create",
 }
 """Name to "module:factory"; imported on first use. Extras are named like the provider that needs them."""
+
+PER_MODEL = frozenset({"local"})
+"""Providers of one model each: their factories are handed the model's name too."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _registered: dict[str, Factory] = {}
@@ -56,19 +59,23 @@ def split_model(model: str) -> tuple[str, str]:
     return provider, name
 
 
-def create(name: str, connection: Connection) -> Provider:
+def create(name: str, connection: Connection, model: str = "") -> Provider:
     """Make a provider.
 
     Args:
         name: A registered, built-in or announced name, looked for in this order.
         connection: What the factory is handed.
+        model: The model's name, for providers in `PER_MODEL`; the others serve every model.
 
     Raises:
         ConfigurationError: If no provider has this name, the extra it needs is not installed, or its own
             settings are wrong.
     """
     try:
-        return _factory(name)(connection)
+        factory = _factory(name)
+        if name in PER_MODEL and name not in _registered:
+            return factory(connection, model)
+        return factory(connection)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("polar_llama"):
             raise

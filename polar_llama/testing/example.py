@@ -61,7 +61,8 @@ class _Maker:
     def make(self, schema: Any, path: str, depth: int) -> Any:
         if depth > _BOTTOM:
             raise ValueError("the schema admits no finite value: it refers to itself without an end")
-        schema = self.resolve(schema)
+        if not isinstance(schema, dict) or "$ref" in schema or "allOf" in schema:
+            schema = self.resolve(schema)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -108,8 +109,8 @@ class _Maker:
 
     def object(self, schema: Mapping[str, Any], path: str, depth: int) -> dict[str, Any]:
         required = schema.get("required", ())
-        names = [n for n in schema.get("properties", {}) if depth < DEEP or n in required]
-        made = {n: self.make(schema["properties"][n], f"{path}/{n}", depth + 1) for n in names}
+        inside = schema.get("properties", {}).items()
+        made = {n: self.make(s, f"{path}/{n}", depth + 1) for n, s in inside if depth < DEEP or n in required}
         extra = schema.get("additionalProperties")
         least = max(schema.get("minProperties", 0), 1 if isinstance(extra, dict) and not made and depth < DEEP else 0)
         for i in range(len(made), least):

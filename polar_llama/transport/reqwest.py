@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,21 +49,32 @@ class ReqwestTransport:
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Reply:
         """Send one request; see `Transport.send`."""
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
             request = self._client.request(method, url).headers(headers).body_bytes(body)
             request = request.timeout(timedelta(seconds=min(timeout, MAX_SECONDS)))
             async with request.build_streamed() as response:
-                content = await _read(response.body_reader, url)
-                return Reply(response.status, dict(response.headers), content)
+                _obey(task, cancels)
+                reply = Reply(response.status, dict(response.headers), await _read(response.body_reader, url))
+            _obey(task, cancels)
         except PyreqwestError as error:
+            _obey(task, cancels)
             raise _translated(error, url, timeout) from None
         except ValueError:  # its message quotes the header's value
             message = f"the request to {_host(url)} was not sent: its URL or a header holds characters HTTP forbids"
             raise TransportError("malformed", message) from None
+        return reply
 
     async def aclose(self) -> None:
         """Close every connection; requests under way fail."""
         await self._client.close()
+
+
+def _obey(task: asyncio.Task[object] | None, cancels: int) -> None:
+    """Be cancelled after all: `pyreqwest` loses a cancellation that comes at the same moment as a result."""
+    if task is not None and task.cancelling() > cancels:
+        raise asyncio.CancelledError
 
 
 async def _read(reader: ResponseBodyReader, url: str) -> bytes:

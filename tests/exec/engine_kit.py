@@ -194,7 +194,7 @@ class Simulation:
                 random=random.Random(self._seed).random,
             )
             await scenario(self)
-            while self.lane.busy:
+            while self.lane.busy:  # noqa: ASYNC110 -- virtual time
                 await asyncio.sleep(0.05)
 
     def _finish(self, batch: Batch, key: bytes, value: object, reply: Response | None) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from polar_llama.call import Call
-from polar_llama.exec.run import Run, Slot
 from polar_llama.providers.base import Failure, Request, Response, Usage
 from polar_llama.settings import Settings
 from polar_llama.types import answer_type
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from polar_llama.exec.base import Question
+    from polar_llama.exec.run import Run, Slot
 
 MODEL = "stagetest:m"
 
@@ -61,6 +61,7 @@ class HeldJob:
                 tally.failed += 1
             else:
                 tally.sent += 1
+                tally.replied += 1
                 tally.input_tokens += 10
                 tally.output_tokens += 5
             self.found[key] = value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from engine_kit import MemoryCache, Server, pairs, question
 
-from polar_llama.errors import ConfigurationError
+from polar_llama.errors import ConfigurationError, PolarLlamaError
 from polar_llama.exec import record
 from polar_llama.exec.base import Limits, Tally
 from polar_llama.exec.dispatch import Engine
@@ -52,7 +52,7 @@ class Held(Server):
 
     async def complete(self, request: Request) -> Response | Failure:
         self.reached.set()
-        while not self.go.is_set():
+        while not self.go.is_set():  # noqa: ASYNC110 -- set from another thread
             await asyncio.sleep(0.001)
         return await super().complete(request)
 
@@ -247,6 +247,23 @@ def test_waiting_ends_at_its_timeout(engine: Engine) -> None:
     assert job.wait(0.01) is False
     server.go.set()
     assert job.wait(WAIT) is True
+
+
+def test_a_bug_of_the_engine_is_heard_and_not_waited_for() -> None:
+    engine = Engine()
+
+    class Torn(Tally):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "output_tokens" and value:
+                raise RuntimeError("torn")
+            super().__setattr__(name, value)
+
+    job = submit(engine, question(quick(), tally=Torn()), 10)
+    assert job.wait(WAIT)
+    assert isinstance(job.error, PolarLlamaError)
+    assert "torn" in str(job.error)
+    assert engine.dead
+    engine.close()
 
 
 def test_closing_cancels_what_is_in_flight_and_closes_the_providers() -> None:

@@ -100,8 +100,8 @@ def test_an_interrupt_gets_through_a_wait() -> None:
         import signal
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
         job = submit(Server(latency=600.0), 10)
-        print("waiting", flush=True)
         try:
+            print("waiting", flush=True)
             job.wait()
         except KeyboardInterrupt:
             job.cancel()

@@ -1,12 +1,13 @@
+# ruff: noqa: RUF001 -- messages count with a multiplication sign
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
 from stage_kit import OnDemand, answers, batches, call, echo, frame, settings
 
@@ -19,12 +20,14 @@ from polar_llama.providers.registry import register_provider
 from polar_llama.testing import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    import polars as pl
 
     from polar_llama.providers.base import Connection, Request
 
 
-def ask(run: Run, prompts: list[str | None], **changes: object) -> list[object]:
+def ask(run: Run, prompts: Sequence[str | None], **changes: Any) -> list[object]:
     return answers(run, [frame(prompts)], Slot("a", call(**changes)))["a"].to_list()
 
 
@@ -64,7 +67,8 @@ def test_the_next_run_asks_again_only_if_told_to(tmp_path, mode, cache, asked_ag
 
 @pytest.mark.parametrize(("mode", "cache", "kept"), [("refresh", True, "2"), ("use", False, "2"), ("off", True, "1")])
 def test_what_is_asked_again_replaces_what_was_kept(tmp_path, mode, cache, kept):
-    model, provider = echo(lambda _: Response(str(len(provider.prompts)), Usage(1, 1)))
+    counter = itertools.count(1)
+    model, _ = echo(lambda _: Response(str(next(counter)), Usage(1, 1)))
     ask(start_run(settings(tmp_path, model=model), {}), ["x"])
     assert ask(start_run(settings(tmp_path, model=model, cache=mode), {}), ["x"], cache=cache) == ["2"]
     assert ask(start_run(settings(tmp_path, model=model), {}), ["x"]) == [kept]
@@ -206,7 +210,7 @@ def test_a_provider_that_cannot_be_reached(tmp_path):
     model, _ = echo(lambda _: Failure("network", "connection refused"))
     run = start_run(settings(tmp_path, model=model, max_retries=0), {})
     assert ask(run, ["x", "y"]) == [None, None]
-    with pytest.raises(ProviderError, match="connection refused.*Check the connection"):
+    with pytest.raises(ProviderError, match=r"connection refused.*Check the connection"):
         run.raise_failures()
 
 
@@ -324,7 +328,7 @@ def test_a_cache_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
 
 def test_max_cost_needs_a_known_price(tmp_path):
     model, _ = echo()
-    with pytest.raises(ConfigurationError, match="price of 'echo.*' is not known.*max_requests"):
+    with pytest.raises(ConfigurationError, match=r"price of 'echo.*' is not known.*max_requests"):
         start_run(settings(tmp_path, model=model, max_cost=1.0), {}).prepare([call()])
 
 
@@ -354,22 +358,27 @@ def test_a_provider_is_used_again_while_what_it_read_is_unchanged():
         return object()
 
     register_provider("pooled", create)  # type: ignore[arg-type]
-    first = provider_for("pooled", {"POOLED_BASE_URL": "a", "OTHER": "1"}, None)
-    assert provider_for("pooled", {"POOLED_BASE_URL": "a", "OTHER": "2"}, None) is first
-    assert provider_for("pooled", {"POOLED_BASE_URL": "b"}, None) is not first
-    assert provider_for("pooled", {}, None) is not first
-    assert provider_for("pooled", {"POOLED_BASE_URL": "a"}, None) is first
+    first = provider_for("pooled", "m", {"POOLED_BASE_URL": "a", "OTHER": "1"}, None)
+    assert provider_for("pooled", "m", {"POOLED_BASE_URL": "a", "OTHER": "2"}, None) is first
+    assert provider_for("pooled", "m", {"POOLED_BASE_URL": "b"}, None) is not first
+    assert provider_for("pooled", "m", {}, None) is not first
+    assert provider_for("pooled", "m", {"POOLED_BASE_URL": "a"}, None) is first
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_makes_its_own_providers():
     register_provider("forked", lambda _: object())  # type: ignore[arg-type, return-value]
-    first = provider_for("forked", {}, None)
+    first = provider_for("forked", "m", {}, None)
     child = os.fork()
     if child == 0:
-        os._exit(int(provider_for("forked", {}, None) is first))
+        os._exit(int(provider_for("forked", "m", {}, None) is first))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_local_file_is_a_provider_of_its_own(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"missing\.gguf"):
+        start_run(settings(tmp_path), {}).prepare([call(f"local:{tmp_path / 'missing.gguf'}")])
 
 
 def test_prepare_is_idempotent(tmp_path):
@@ -432,15 +441,15 @@ def test_through_the_emulator(tmp_path, monkeypatch):
 
 
 def test_max_cost_stops_before_it_is_exceeded(tmp_path, monkeypatch):
-    with Emulator() as emulator:
+    with Emulator(latency=0.002) as emulator:
         environ = emulator.environ()
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        prompts = [f"question {i}" for i in range(2_000)]
-        run = start_run(settings(tmp_path, model="openai:gpt-6-luna", max_cost=0.002), environ)
-        with pytest.raises(BudgetError, match=r"max_cost=\$0\.002"):
-            ask(run, prompts, max_tokens=20)
+        model = "openai:gpt-4o-mini"
+        run = start_run(settings(tmp_path, model=model, max_cost=0.001, max_concurrency=4), environ)
+        with pytest.raises(BudgetError, match=r"max_cost=\$0\.001"):
+            ask(run, [f"question {i}" for i in range(2_000)], max_tokens=8)
         total = run.finish().total
         assert total.cost is not None
-        assert 0.001 < total.cost <= 0.002
+        assert 0.0008 < total.cost <= 0.001
         assert emulator.stats().requests == total.sent < 2_000

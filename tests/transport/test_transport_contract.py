@@ -243,6 +243,23 @@ async def test_a_cancelled_send_leaves_the_client_usable(serve: Serve, transport
         assert (await post(transport, server.url)).body == b"later"
 
 
+async def test_no_cancellation_is_swallowed(serve: Serve, transport: Transport) -> None:
+    """Also when the reply comes at the same moment: a task that goes on would hang its group."""
+
+    async def script(e: Exchange) -> None:
+        e.reply()
+
+    async with serve(script) as server:
+        await post(transport, server.url)
+        for number in range(150):
+            task = asyncio.create_task(post(transport, server.url))
+            for _ in range(1 + number % 15):
+                await asyncio.sleep(0)
+            if task.cancel():
+                await asyncio.wait([task])
+                assert task.cancelled()
+
+
 async def test_cancelling_in_the_body(serve: Serve, transport: Transport) -> None:
     started = asyncio.Event()
 

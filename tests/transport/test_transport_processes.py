@@ -62,8 +62,8 @@ async def python(script: str, *arguments: str, answer: asyncio.Event | None = No
         sys.executable, "-c", script, *arguments, stdin=pipe, stdout=pipe, stderr=pipe
     )
     if answer is not None:
-        await asyncio.wait_for(answer.wait(), 10)
-    out, error = await asyncio.wait_for(process.communicate(b"\n"), 15)
+        await asyncio.wait_for(answer.wait(), 60)
+    out, error = await asyncio.wait_for(process.communicate(b"\n"), 60)
     assert (process.returncode, error.decode()) == (0, "")
     return out.decode()
 

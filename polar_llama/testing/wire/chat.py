@@ -36,7 +36,7 @@ _RANGES = (
 def understand(provider: str, body: dict[str, Any], max_tokens: int | None) -> EmulatedRequest:
     """The question in a body of OpenAI's shape."""
     system, messages = conversation(body.get("messages"), ROLES, SYSTEM)
-    schema = _schema(body, " ".join([system or "", *(text for _, text in messages)]))
+    schema = _schema(body, system, messages)
     prompt = next((text for role, text in reversed(messages) if role == "user"), "")
     return EmulatedRequest(provider, body["model"], prompt, system, messages, schema, max_tokens, (), body)
 
@@ -68,13 +68,15 @@ def check_sampling(body: Mapping[str, Any]) -> None:
         raise RefusedError("bad_request", "The emulator does not stream: leave 'stream' out.", param="stream")
 
 
-def _schema(body: Mapping[str, Any], said: str) -> Mapping[str, Any] | None:
+def _schema(
+    body: Mapping[str, Any], system: str | None, messages: tuple[tuple[str, str], ...]
+) -> Mapping[str, Any] | None:
     wanted = body.get("response_format")
     if wanted is None or wanted == {"type": "text"}:
         return _tool_schema(body)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "json_object":
-        if "json" not in said.lower():
+        if not any("json" in text.lower() for text in (system or "", *(text for _, text in messages))):
             raise RefusedError(
                 "bad_request",
                 "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",

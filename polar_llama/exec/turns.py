@@ -1,0 +1,56 @@
+"""What waits to be sent, in its order: calls take turns, so a short run need not wait for a long one.
+
+The batches of one call do not overtake each other: the first is done first and flows on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polar_llama.exec.base import Question
+    from polar_llama.exec.job import Batch
+
+
+class Turns:
+    """The batches with prompts to send; the prompts lie in `Batch.waiting`."""
+
+    def __init__(self) -> None:
+        self._turns: deque[deque[Batch]] = deque()
+        self._lines: dict[Question, deque[Batch]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def add(self, batch: Batch) -> None:
+        """Put a batch behind those of its call."""
+        line = self._lines.get(batch.question)
+        if line is None:
+            self._lines[batch.question] = line = deque()
+            self._turns.append(line)
+        if batch not in line:
+            line.append(batch)
+
+    def peek(self) -> str:
+        """The prompt whose turn it is."""
+        return self._turns[0][0].waiting[0][1]
+
+    def pop(self) -> tuple[Batch, bytes, str]:
+        """The batch whose turn it is, and its next key and prompt; the turn passes on."""
+        batch = self._turns[0][0]
+        self._turns.rotate(-1)
+        key, prompt = batch.waiting.popleft()
+        if not batch.waiting:
+            self.remove(batch)
+        return batch, key, prompt
+
+    def remove(self, batch: Batch) -> None:
+        """Take a batch out, if it is in."""
+        line = self._lines.get(batch.question)
+        if line is None or batch not in line:
+            return
+        line.remove(batch)
+        if not line:
+            del self._lines[batch.question]
+            self._turns = deque(other for other in self._turns if other is not line)

@@ -1,0 +1,104 @@
+"""Ask only for rows where the answer can matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from polar_llama.call import is_answer
+from polar_llama.planner.answers import stack, unstack
+from polar_llama.planner.exprs import conjuncts
+from polar_llama.planner.masks import any_of, needed
+from polar_llama.planner.nodes import Answer, Filter, Prompt, Select, WithColumns, expression
+
+if TYPE_CHECKING:
+    from polar_llama.planner.masks import Asked, Mask
+    from polar_llama.planner.nodes import Plan
+
+
+def mask_infer(node: Plan) -> Plan:
+    """`Verb(Answer(Prompt p)) -> Verb(Answer(Prompt when(matters).then(p)))`.
+
+    For answers used inside the expressions of one verb (`when(c).then(llm(a)).otherwise(llm(b))`,
+    `c | llm(..)`, `coalesce(x, llm(..))`), whose slot is hidden: nobody else can read it, so rows where
+    no expression of the verb needs the answer (`masks`) need no prompt, and a null prompt asks nothing.
+    Where a condition is an answer itself, that one is filled in before the prompt is rendered. A verb
+    is looked at once, before filters are split: a mask made of half its expressions would be wrong.
+    """
+    if not isinstance(node, Filter | Select | WithColumns) or _renders(node):
+        return node
+    while (next_ := _one_masked(node)) is not node:
+        node = next_
+    return node
+
+
+def _one_masked(node: Filter | Select | WithColumns) -> Filter | Select | WithColumns:
+    answers, base = unstack(node.input)
+    for answer in answers:
+        found = _rendered(base, answer.column) if is_answer(answer.column) else None
+        if found is not None and not found[1].masked and answer.column in _roots(node):
+            asked: Asked = "true" if isinstance(node, Filter) else "value"
+            mask = any_of(needed(part, answer.column, asked) for part in _parts(node))
+            return replace(node, input=_masked(answers, base, answer, found, mask))
+    return node
+
+
+def _renders(node: Plan) -> bool:
+    """Whether a step only renders hidden slots: it is part of a verb, whose other expressions read answers too."""
+    return isinstance(node, WithColumns) and all(isinstance(i, Prompt) and is_answer(i.column) for i in node.items)
+
+
+def _parts(node: Filter | Select | WithColumns) -> list[pl.Expr]:
+    """The expressions of a verb; a filter's conjuncts are split later, each is a reader of its own."""
+    if isinstance(node, Filter):
+        return conjuncts(node.predicate)
+    return [expression(i) for i in node.items]
+
+
+def _roots(node: Filter | Select | WithColumns) -> set[str]:
+    return {name for part in _parts(node) for name in part.meta.root_names()}
+
+
+def _rendered(base: Plan, column: str) -> tuple[WithColumns, Prompt] | None:
+    """The step that renders a hidden slot: below nothing but steps that render other hidden slots."""
+    while isinstance(base, WithColumns) and _renders(base):
+        for item in base.items:
+            if isinstance(item, Prompt) and item.column == column:
+                return base, item
+        base = base.input
+    return None
+
+
+def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[WithColumns, Prompt], mask: Mask) -> Plan:
+    _, prompt = found
+    assert prompt.expr is not None  # noqa: S101 -- resolve() renders every prompt
+    first = _conditions(answers, answer, mask)
+    if mask is None or mask is True or first is None:
+        return stack(_replaced(base, replace(prompt, masked=True)), answers)
+    matters = pl.lit(mask) if isinstance(mask, bool) else mask
+    new = replace(prompt, expr=pl.when(matters).then(prompt.expr), masked=True)
+    if not first:
+        return stack(_replaced(base, new), answers)
+    below = stack(base, first)
+    rendered = WithColumns(below, (new,), base.schema)
+    return stack(rendered, [a for a in answers if a not in first])
+
+
+def _conditions(answers: list[Answer], answer: Answer, mask: Mask) -> list[Answer] | None:
+    """The answers a mask reads, which come first; None where one of them is already waiting for this one."""
+    if mask is None or isinstance(mask, bool):
+        return []
+    names = set(mask.meta.root_names())
+    first = [a for a in answers if a.column in names]
+    known = {a.column for a in first}
+    return first if answer.column not in names and known >= {n for n in names if is_answer(n)} else None
+
+
+def _replaced(base: Plan, new: Prompt) -> Plan:
+    assert isinstance(base, WithColumns)  # noqa: S101 -- `_rendered` came this way
+    if any(isinstance(i, Prompt) and i.column == new.column for i in base.items):
+        items = tuple(new if isinstance(i, Prompt) and i.column == new.column else i for i in base.items)
+        return replace(base, items=items)
+    return replace(base, input=_replaced(base.input, new))

@@ -1,0 +1,153 @@
+"""The calls in a query: which they are, and what they ask for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from polar_llama.call import Call
+from polar_llama.errors import ConfigurationError, PlanError
+from polar_llama.frame.llm import call_of
+from polar_llama.sqlfront.dtypes import answer_annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import duckdb
+
+FUNCTIONS = frozenset({"llm", "llm_bool", "llm_class"})
+OPTIONS = ("returns", "model", "system", "temperature", "max_tokens", "seed", "options", "cache", "on_error")
+_LABEL = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """One call as written.
+
+    Attributes:
+        call: What it asks for.
+        prompt: The expression of its prompt.
+        kind: DuckDB's type of its answer.
+    """
+
+    call: Call
+    prompt: exp.Expr
+    kind: str
+
+
+def is_call(node: Any) -> bool:
+    """Whether a node is a call, in whatever case it is written."""
+    return isinstance(node, exp.Anonymous) and str(node.this).lower() in FUNCTIONS
+
+
+def calls_in(node: exp.Expr | None, *, nested: bool = False) -> list[exp.Expr]:
+    """The calls in an expression, outermost first; those of queries inside it only when asked for."""
+    return [n for n in walk(node, nested=nested) if is_call(n)] if node is not None else []
+
+
+def walk(node: exp.Expr, *, nested: bool = False) -> Iterator[exp.Expr]:
+    """A node and all below it; not what is below a query inside it, unless asked for."""
+    prune = None if nested else lambda n: n is not node and isinstance(n, exp.Query | exp.Subquery)
+    yield from node.walk(bfs=False, prune=prune)
+
+
+def holds_call(node: exp.Expr | None) -> bool:
+    """Whether a call is anywhere in an expression, its subqueries included."""
+    return node is not None and any(is_call(n) for n in node.walk())
+
+
+def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Written:
+    """What a call asks for.
+
+    Raises:
+        PlanError: If an argument is unknown, missing, wrong or not constant.
+    """
+    name = str(node.this).lower()
+    positional = [a for a in node.expressions if not isinstance(a, exp.PropertyEQ | exp.Kwarg)]
+    named = {a.this.name.lower(): a.expression for a in node.expressions if isinstance(a, exp.PropertyEQ | exp.Kwarg)}
+    if "prompt" in named:
+        positional.insert(0, named.pop("prompt"))
+    takes = ("prompt", "labels") if name == "llm_class" else ("prompt",)
+    if name == "llm_class" and "labels" in named:
+        positional.append(named.pop("labels"))
+    if len(positional) != len(takes):
+        raise PlanError(f"{name}() takes {_usage(name)}; it was given {len(positional)} arguments without a name")
+    allowed = OPTIONS if name == "llm" else OPTIONS[1:]
+    unknown = sorted(set(named) - set(allowed))
+    if unknown:
+        raise PlanError(f"{name}() has no option {unknown[0]!r}; its options are {', '.join(allowed)}")
+    values = {key: constant(f"{name}({key} := …)", value, connection, parameters) for key, value in named.items()}
+    returns = _returns(name, positional, values, connection, parameters)
+    annotation, kind = answer_annotation(connection, returns)
+    options = values.pop("options", None)
+    if isinstance(options, str):
+        options = _json(options)
+    try:
+        call = call_of(annotation, label=_short(node.sql("duckdb", normalize_functions="lower")), options=options, **values)
+    except ConfigurationError as error:
+        raise PlanError(str(error)) from None
+    if call.on_error == "struct":
+        kind = f"STRUCT(answer {kind}, error VARCHAR)"
+    return Written(call, positional[0], kind)
+
+
+def _returns(
+    name: str, positional: list[Any], values: dict[str, Any], con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
+) -> str:
+    if name == "llm_bool":
+        return "BOOLEAN"
+    if name == "llm_class":
+        labels = constant("the labels of llm_class()", positional[1], con, parameters)
+        texts = isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels)
+        if not texts or not labels or len(set(labels)) != len(labels):
+            raise PlanError("llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])")
+        return "ENUM(" + ", ".join(exp.Literal.string(label).sql("duckdb") for label in labels) + ")"
+    returns = values.pop("returns", "VARCHAR")
+    if not isinstance(returns, str):
+        raise PlanError("llm(returns := …) takes the text of a DuckDB type: llm(question, returns := 'BOOLEAN')")
+    return returns
+
+
+def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Any:
+    """The value of an argument that must be the same for every row.
+
+    Raises:
+        PlanError: If it reads a column, or DuckDB cannot compute it.
+    """
+    if any(isinstance(n, exp.Column | exp.Query) or is_call(n) for n in value.walk()):
+        raise PlanError(f"{what} must be constant, not {_short(value.sql('duckdb'))}: one call has one setting for all rows")
+    import duckdb
+
+    try:
+        used = parameters_in(value, parameters)
+        ((found,),) = con.execute(f"SELECT {value.sql('duckdb')}", used or None).fetchall()
+    except duckdb.Error as error:
+        raise PlanError(f"{what}: {str(error).splitlines()[0]}") from None
+    from decimal import Decimal
+
+    return float(found) if isinstance(found, Decimal) else found
+
+
+def parameters_in(node: exp.Expr, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The prepared parameters that a piece of a query uses: DuckDB refuses the others."""
+    names = {str(p.this) for p in node.find_all(exp.Placeholder)}
+    return {name: value for name, value in parameters.items() if name in names}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise PlanError("llm(options := …) takes a JSON object: options := '{\"top_p\": 0.5}'") from None
+
+
+def _usage(name: str) -> str:
+    return "a prompt and a list of labels" if name == "llm_class" else "one prompt, and options by name (model := '…')"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
