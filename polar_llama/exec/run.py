@@ -43,6 +43,9 @@ __all__ = ["Run", "Slot", "start_run"]
 
 CANCELLED = Failure("stopped", "the run was cancelled before this row was asked")
 
+DEFAULT_WINDOW = 32
+"""Requests in flight, about, where the user sets no limit: what the adaptive limit starts from."""
+
 _scopes = itertools.count()
 
 
@@ -118,6 +121,11 @@ class Run:
             heartbeat=heartbeat,
         )
         return stage.answers(batches)
+
+    @property
+    def window(self) -> int:
+        """About how many requests may be in flight at once."""
+        return self._settings.max_concurrency or DEFAULT_WINDOW
 
     def cancel(self) -> None:
         """Send nothing more and stop waiting, soon; from any thread."""

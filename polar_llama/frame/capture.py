@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, MappingView
 from types import FunctionType
 from typing import Any
 
@@ -168,8 +169,8 @@ _CAPTURES: dict[str, Callable[..., Any]] = {"group_by": _group_by, "agg": _agg, 
 
 
 def keep(value: Any) -> Any:
-    """A generator's items as a list: looking at it would use it up."""
-    return list(value) if isinstance(value, Generator | map | filter | zip) else value
+    """An iterator's items as a list, since looking at it would use it up; and those of views."""
+    return list(value) if isinstance(value, Iterator | MappingView | deque) else value
 
 
 def holds_call(value: Any) -> bool:

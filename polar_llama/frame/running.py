@@ -8,19 +8,18 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import polars as pl
-from polars.io.plugins import register_io_source
-
 from polar_llama.exec.report import last_run, publish
-from polar_llama.exec.run import Slot
 from polar_llama.frame.scope import scope
+from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
-from polar_llama.planner.nodes import Answer, Filter, Scan, Select, apply, inputs
+from polar_llama.planner.nodes import Answer, inputs
 from polar_llama.planner.optimizer import RULES, optimize
 from polar_llama.planner.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import polars as pl
 
     from polar_llama.call import Call
     from polar_llama.exec.run import Run
@@ -80,38 +79,7 @@ async def collected_async(collect: Callable[[], T]) -> T:
 def bound(plan: Plan, run: Run, engine: Any = "auto") -> pl.LazyFrame:
     """The native query of an optimised plan, whose stages ask for a run."""
     run.prepare(calls_of(plan))
-
-    def stage(frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
-        slots = [Slot(a.column, a.call) for a in answers]
-
-        def source(
-            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
-        ) -> Iterator[pl.DataFrame]:
-            # Answering keeps rows and their order, so a limit holds for the input as well.
-            limited = frame if n_rows is None else frame.slice(0, n_rows)
-            read = slots
-            if with_columns is not None:
-                wanted = {*with_columns, *(() if predicate is None else predicate.meta.root_names())}
-                read = [s for s in slots if s.column in wanted]
-                kept = tuple(pl.col(c) for c in schema if c in wanted)
-                limited = apply(Select(Scan(limited), kept), (limited,)) if kept else limited
-            batches = limited.collect_batches(maintain_order=True, lazy=True, engine=engine)
-            for batch in run.answer(batches, read, heartbeat=True):
-                yield projected(batch, predicate, with_columns)
-
-        return register_io_source(source, schema=schema, explain_name="polar_llama", is_pure=False)
-
-    return lower(plan, stage)
-
-
-def projected(batch: pl.DataFrame, predicate: pl.Expr | None, with_columns: list[str] | None) -> pl.DataFrame:
-    """What Polars asked a source for; no columns at all keep the height."""
-    if predicate is not None:
-        frame = batch.lazy()
-        batch = apply(Filter(Scan(frame), predicate), (frame,))._collect_eager()
-    if with_columns is None:
-        return batch
-    return batch.select(with_columns) if with_columns else batch.drop(batch.columns)
+    return lower(plan, RunStages(run, engine))
 
 
 def calls_of(plan: Plan) -> list[Call]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 import polars.selectors as cs
 
-from polar_llama.call import answers, written
+from polar_llama.call import PREFIX, answers, written
 from polar_llama.errors import PlanError
 from polar_llama.planner.exprs import bare_column, per_row, reads, row_wise, shown
 from polar_llama.planner.nodes import (
@@ -98,19 +98,23 @@ def joined(
     **kwargs: Any,
 ) -> Plan:
     """`join`, whose keys may hold calls."""
-    left, left_hidden = rendered_below(left, calls_in(left_on))
-    right, right_hidden = rendered_below(right, calls_in(right_on))
-    keys = [*map(_key, left_on)], [*map(_key, right_on)]
-    node = Join(left, right, verb, (*keys, *args), kwargs, reads(left_on), reads(right_on))
-    return without(node, [*left_hidden, *right_hidden])
+    left, left_keys = _keyed(left, left_on)
+    right, right_keys = _keyed(right, right_on)
+    node = Join(left, right, verb, (left_keys, right_keys, *args), kwargs, reads(left_keys), reads(right_keys))
+    if not calls_in([*left_on, *right_on]):
+        return node
+    # A join may have dropped hidden columns, or given them a suffix.
+    return Native(node, "drop", (), {"columns": cs.starts_with(PREFIX)})
 
 
-def _key(expr: pl.Expr) -> pl.Expr:
-    """A join key. Polars takes no aliases there; and a call is an expression, whose key column is not coalesced."""
-    if not calls_in([expr]):
-        return expr
-    answer = bare_column(expr)
-    return expr if answer is None else pl.coalesce(pl.col(answer))
+def _keyed(plan: Plan, keys: Sequence[pl.Expr]) -> tuple[Plan, list[pl.Expr]]:
+    """One side of a join. A key that holds a call is a hidden column: Polars takes no aliases there."""
+    plan, _ = rendered_below(plan, calls_in(keys))
+    made = {i: f"{PREFIX}key {i}" for i, key in enumerate(keys) if calls_in([key])}
+    if made:
+        plan = WithColumns(plan, tuple(keys[i].alias(name) for i, name in made.items()))
+    # A call is an expression, and the column of such a key is not coalesced.
+    return plan, [pl.coalesce(pl.col(made[i])) if i in made else key for i, key in enumerate(keys)]
 
 
 def _around(plan: Plan, exprs: Sequence[pl.Expr], make: Callable[[Plan], Plan]) -> Plan:

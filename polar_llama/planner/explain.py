@@ -96,7 +96,7 @@ def _label(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
         case Sort():
             return _line("SORT BY", _list(node.by))
         case Slice():
-            return f"SLICE offset {node.offset}, " + ("all" if node.length is None else f"{node.length} rows")
+            return _slice(node)
         case Distinct():
             subset = "all columns" if node.subset is None else _list(node.subset)
             return _line("UNIQUE BY", f"{subset} keep {node.keep}")
@@ -109,6 +109,12 @@ def _label(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
             return _line("ANSWER", f"{_named(node.column)} = {node.call.label} as {node.call.returns.dtype}")
         case Native():
             return _line(node.verb.upper().replace("_", " "), _arguments(node))
+
+
+def _slice(node: Slice) -> str:
+    rows = "all rows" if node.length is None else f"{node.length:,} rows"
+    offset = f" from {node.offset:,}" if node.offset else ""
+    return f"KEEP {rows}{offset}" + (", reading no more than it takes" if node.early else "")
 
 
 def _arguments(node: Native) -> str:

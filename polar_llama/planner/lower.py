@@ -2,51 +2,89 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from polar_llama.planner.answers import unstack
-from polar_llama.planner.nodes import Answer, apply, inputs
+from polar_llama.planner.nodes import Scan, Slice, apply, inputs, with_inputs
+from polar_llama.planner.rules.stop_early import piecewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from polar_llama.planner.nodes import Plan
-
-    Stage = Callable[[pl.LazyFrame, Sequence[Answer], pl.Schema], pl.LazyFrame]
+    from polar_llama.planner.nodes import Answer, Plan
 
 
-def lower(plan: Plan, stage: Stage) -> pl.LazyFrame:
-    """Lower a resolved plan.
+class Stages(Protocol):
+    """Makes the native frames that answer; the planner knows no run."""
 
-    Args:
-        plan: A resolved plan.
-        stage: Makes the native frame that answers: it is handed the frame with the slots, the answers
-            to fill in (they run concurrently: `fuse_infer`), and the schema with the answers' dtypes.
+    def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
+        """The frame with its slots answered: all of them at the same time (`fuse_infer`).
 
-    Returns:
-        A native frame; nothing has run.
-    """
+        Args:
+            frame: The frame with the slots.
+            answers: The answers to fill in.
+            schema: The schema with the answers' dtypes.
+        """
+        ...
+
+    def until(
+        self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
+    ) -> pl.LazyFrame:
+        """The frame put through a step piece by piece, until so many rows have come out.
+
+        Args:
+            frame: What is read in pieces.
+            step: What a piece goes through.
+            rows: When to stop.
+            schema: The schema of what comes out.
+        """
+        ...
+
+
+def lower(plan: Plan, stages: Stages) -> pl.LazyFrame:
+    """Lower a resolved plan to a native frame; nothing runs yet."""
     done: dict[int, pl.LazyFrame] = {}
     todo: list[tuple[Plan, bool]] = [(plan, False)]
     while todo:
         node, ready = todo.pop()
         if id(node) in done:
             continue
-        answers, base = unstack(node)
-        below = (base,) if answers else inputs(node)
+        below = _below(node)
         if not ready:
             todo.append((node, True))
             todo += [(i, False) for i in below]
             continue
-        frames = tuple(done[id(i)] for i in below)
-        done[id(node)] = _answered(frames[0], answers, stage) if answers else apply(node, frames)
+        done[id(node)] = _lowered(node, tuple(done[id(i)] for i in below), stages)
     return done[id(plan)]
 
 
-def _answered(frame: pl.LazyFrame, answers: Sequence[Answer], stage: Stage) -> pl.LazyFrame:
-    schema = pl.Schema(frame.collect_schema())
+def _below(node: Plan) -> tuple[Plan, ...]:
+    """What has to be lowered before a node."""
+    if isinstance(node, Slice) and node.early and (steps := piecewise(node)):
+        return inputs(steps[-1])
+    answers, base = unstack(node)
+    return (base,) if answers else inputs(node)
+
+
+def _lowered(node: Plan, frames: tuple[pl.LazyFrame, ...], stages: Stages) -> pl.LazyFrame:
+    if isinstance(node, Slice) and node.early and (steps := piecewise(node)):
+        assert node.schema is not None  # noqa: S101 -- resolve() gives every node a schema
+        assert node.length is not None  # noqa: S101 -- as `stop_early` demands
+
+        def step(piece: pl.LazyFrame) -> pl.LazyFrame:
+            plan: Plan = Scan(piece, inputs(steps[-1])[0].schema)
+            for above in reversed(steps):
+                plan = with_inputs(above, (plan,))
+            return lower(plan, stages)
+
+        schema = step(frames[0].clear()).collect_schema()
+        return apply(node, (stages.until(frames[0], step, node.offset + node.length, schema),))
+    answers, _ = unstack(node)
+    if not answers:
+        return apply(node, frames)
+    schema = pl.Schema(frames[0].collect_schema())
     for answer in answers:
         schema[answer.column] = answer.call.dtype
-    return stage(frame, answers, schema)
+    return stages.answer(frames[0], answers, schema)

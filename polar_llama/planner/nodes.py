@@ -86,12 +86,16 @@ class Sort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """Keeps `length` rows (None: all) from `offset`, which may count from the end."""
+    """Keeps `length` rows (None: all) from `offset`, which may count from the end.
+
+    `early`: what is below is read piece by piece, until enough rows have come out (`stop_early`).
+    """
 
     input: Plan
     offset: int
     length: int | None
     schema: pl.Schema | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars.selectors as cs
 
-from polar_llama.call import PREFIX, is_answer
+from polar_llama.call import PREFIX
 from polar_llama.errors import PlanError
-from polar_llama.planner.exprs import shown
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -27,6 +26,7 @@ from polar_llama.planner.nodes import (
     with_inputs,
 )
 from polar_llama.planner.prompts import render
+from polar_llama.planner.selectors import pinned
 from polar_llama.planner.schema import after, selected
 from polar_llama.planner.verbs import native_reads
 
@@ -72,6 +72,7 @@ def schema_of(node: Plan) -> pl.Schema:
 
 
 def _resolved(node: Plan, on_error: OnError) -> Plan:
+    node = pinned(node, [schema_of(i) for i in inputs(node)])
     match node:
         case Scan():
             return node if node.schema is not None else replace(node, schema=node.frame.collect_schema())
@@ -112,20 +113,9 @@ def _items(item: Item, before: pl.Schema, node: Select | WithColumns | Aggregate
         expr, conversation = render(item.source, before)
         call: Call = replace(item.call, conversation=True) if conversation else item.call
         return [replace(item, call=call, expr=expr)]
-    if not item.meta.has_multiple_outputs():
+    if isinstance(node, Aggregate) or not item.meta.is_column_selection():
         return [item]
-    names = selected(before, item).names()
-    if item.meta.is_column_selection() and not isinstance(node, Aggregate):
-        return [pl.col(n) for n in names if not is_answer(n)]
-    visible = pl.Schema({n: t for n, t in before.items() if not is_answer(n)})
-    holds_call = any(is_answer(n) for n in item.meta.root_names())
-    if any(PREFIX in n for n in names) or (not holds_call and selected(visible, item).names() != names):
-        msg = (
-            f"the expression {shown(item)} expands to columns of the frame beside a call in the same verb. "
-            'Hint: put the call in a verb of its own, with_columns(a=llm(...)), and use column "a" after'
-        )
-        raise PlanError(msg)
-    return [item]
+    return [pl.col(n) for n in selected(before, item).names()]
 
 
 def _check_names(schema: pl.Schema) -> None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
+from polar_llama.providers import weights
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,8 +73,8 @@ class LoadError(Exception):
 class Engine:
     """One model, loaded when it is first asked (SmolLM2-135M: 1 s and 500 MB)."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, digest: str) -> None:
+        self._path, self._digest = path, digest
         self._server: Any = None
         self._loading = threading.Lock()
         self._closing = False
@@ -126,6 +128,9 @@ class Engine:
     def _loaded(self) -> Any:
         with self._loading:
             if self._server is None:
+                if weights.digest(self._path) != self._digest:  # its answers would be kept under the old one's key
+                    msg = f"{self._path.name} has changed since the run began. Hint: run again"
+                    raise LoadError(msg)
                 self._server = _load(self._path)
             return self._server
 
@@ -168,17 +173,17 @@ def _load(path: Path) -> Any:
         raise LoadError(msg) from error
 
 
-_engines: dict[Path, Engine] = {}
+_engines: dict[tuple[Path, str], Engine] = {}
 _lock = threading.Lock()
 _forked = False
 
 
-def engine(path: Path) -> Engine:
-    """The one engine of this process for a weights file."""
+def engine(path: Path, digest: str) -> Engine:
+    """The one engine of this process for a weights file of this content."""
     with _lock:
-        if path not in _engines:
-            _engines[path] = Engine(path)
-        return _engines[path]
+        if (path, digest) not in _engines:
+            _engines[path, digest] = Engine(path, digest)
+        return _engines[path, digest]
 
 
 def _close_all() -> None:

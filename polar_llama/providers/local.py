@@ -53,8 +53,8 @@ class LocalProvider:
         Args:
             path: A GGUF file.
         """
-        self._path = path
-        self.identity = f"local:{weights.digest(path)}"
+        self._path, self._digest = path, weights.digest(path)
+        self.identity = f"local:{self._digest}"
         self.host = "local"
 
     async def complete(self, request: Request) -> Response | Failure:
@@ -64,7 +64,7 @@ class LocalProvider:
             request: Its timeout counts from when one of the `embedded.PLACES` places is free.
         """
         try:
-            done = await embedded.engine(self._path).generate(_body(request), request.timeout)
+            done = await embedded.engine(self._path, self._digest).generate(_body(request), request.timeout)
         except embedded.LoadError as error:
             return Failure("unknown_model", str(error))
         except ValueError as error:

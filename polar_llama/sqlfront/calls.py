@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from sqlglot import exp
 
-from polar_llama.call import Call
+from polar_llama.call import written
 from polar_llama.errors import ConfigurationError, PlanError
-from polar_llama.frame.llm import call_of
+from polar_llama.frame.llm import llm
 from polar_llama.sqlfront.dtypes import answer_annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import duckdb
+
+    from polar_llama.call import Call
 
 FUNCTIONS = frozenset({"llm", "llm_bool", "llm_class"})
 OPTIONS = ("returns", "model", "system", "temperature", "max_tokens", "seed", "options", "cache", "on_error")
@@ -86,9 +89,10 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
     if isinstance(options, str):
         options = _json(options)
     try:
-        call = call_of(annotation, label=_short(node.sql("duckdb", normalize_functions="lower")), options=options, **values)
+        expr = llm(pl.col("prompt"), returns=annotation, options=options, **values)
     except ConfigurationError as error:
         raise PlanError(str(error)) from None
+    call = replace(written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower")))
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"
     return Written(call, positional[0], kind)

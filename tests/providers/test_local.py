@@ -242,6 +242,18 @@ def test_the_identity_is_the_files_content(tmp_path: Path) -> None:
 
 
 @real
+def test_a_file_that_changes_after_the_run_began_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF1")
+    provider = create(str(path))
+    path.write_bytes(b"GGUF2, another model")
+    outcome = asyncio.run(provider.complete(Request(Ask(str(path)), "Hello")))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == "unknown_model"
+    assert "has changed" in outcome.message
+
+
+@real
 def test_the_packages_weights_and_a_path_to_them_are_one_model(tmp_path: Path) -> None:
     link = tmp_path / "link.gguf"
     link.symlink_to(weights.locate(""))
@@ -340,7 +352,7 @@ def test_threads_share_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def find() -> None:
         barrier.wait()
-        engines.append(embedded.engine(tmp_path))
+        engines.append(embedded.engine(tmp_path, "digest"))
 
     threads = [threading.Thread(target=find) for _ in range(4)]
     for thread in threads:

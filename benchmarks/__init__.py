@@ -1,0 +1,1 @@
+"""What the product costs beside the least that could be written by hand: `make bench`."""

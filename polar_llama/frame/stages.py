@@ -1,0 +1,133 @@
+"""The stages of a run as native frames: Polars pulls batches, the run answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from polar_llama.exec.run import Slot
+from polar_llama.planner.nodes import Filter, Scan, Select, apply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from polar_llama.exec.run import Run
+    from polar_llama.planner.nodes import Answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunStages:
+    """The stages of one run.
+
+    Attributes:
+        run: Who answers.
+        engine: The Polars engine for their inputs.
+    """
+
+    run: Run
+    engine: Any
+
+    def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
+        """The frame with its slots answered."""
+        slots = [Slot(a.column, a.call) for a in answers]
+
+        def source(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            # Answering keeps rows and their order, so a limit holds for the input as well.
+            limited = frame if n_rows is None else frame.slice(0, n_rows)
+            wanted = None if with_columns is None else _wanted(with_columns, predicate, schema)
+            read = [s for s in slots if wanted is None or s.column in wanted]
+            batches = kept(limited, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
+            for batch in self.run.answer(batches, read, heartbeat=True):
+                yield projected(batch, predicate, with_columns)
+
+        return register_io_source(source, schema=schema, explain_name="polar_llama", is_pure=False)
+
+    def until(
+        self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
+    ) -> pl.LazyFrame:
+        """The frame put through a step in pieces, until so many rows have come out."""
+
+        def source(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            left = rows if n_rows is None else min(rows, n_rows)
+            asked = passed = 0
+            wanted = None if with_columns is None else _wanted(with_columns, predicate, schema)
+            base = frame if wanted is None else kept(frame, _read_by(lambda f: kept(step(f), wanted), frame))
+            pieces = Pieces(iter(base.collect_batches(maintain_order=True, lazy=True, engine=self.engine)))
+            while left > 0 and (piece := pieces.take(reach(left, asked, passed, self.run.window))) is not None:
+                out = kept(step(piece.lazy()), wanted)._collect_eager().head(left)
+                asked, passed, left = asked + piece.height, passed + out.height, left - out.height
+                yield projected(out, predicate, with_columns)
+
+        return register_io_source(source, schema=schema, explain_name="polar_llama until", is_pure=False)
+
+
+def _wanted(with_columns: Sequence[str], predicate: pl.Expr | None, schema: pl.Schema) -> list[str]:
+    """The columns a source needs for what Polars asks of it, in the schema's order."""
+    names = {*with_columns, *(() if predicate is None else predicate.meta.root_names())}
+    return [c for c in schema if c in names]
+
+
+def kept(frame: pl.LazyFrame, columns: Sequence[str] | None) -> pl.LazyFrame:
+    """A frame cut to some columns; to none of them, it stays as it is, for its height."""
+    return apply(Select(Scan(frame), tuple(map(pl.col, columns))), (frame,)) if columns else frame
+
+
+def _read_by(step: Callable[[pl.LazyFrame], pl.LazyFrame], frame: pl.LazyFrame) -> list[str]:
+    """The columns a step reads: Polars is asked, with a frame without rows that notes what it is asked for."""
+    schema = frame.collect_schema()
+    read: set[str] = set()
+
+    def source(
+        with_columns: list[str] | None, predicate: pl.Expr | None, _rows: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        read.update(_wanted(list(schema) if with_columns is None else with_columns, predicate, schema))
+        yield projected(schema.to_frame(), predicate, with_columns)
+
+    step(register_io_source(source, schema=schema))._collect_eager()
+    return [c for c in schema if c in read]
+
+
+def reach(left: int, asked: int, passed: int, window: int) -> int:
+    """How many rows to ask next, when `left` more must pass and `passed` of `asked` have.
+
+    At least `left`, since no row passes twice; as many as should be needed, going by the share that has
+    passed so far; and never a whole window beyond `left`, which bounds what may be asked in vain.
+    """
+    expected = -(-left * (asked + 1) // (passed + 1))
+    return max(left, min(expected, left + window - 1))
+
+
+class Pieces:
+    """Batches cut into pieces of any size."""
+
+    def __init__(self, batches: Iterator[pl.DataFrame]) -> None:
+        self._batches = batches
+        self._rest: pl.DataFrame | None = None
+
+    def take(self, rows: int) -> pl.DataFrame | None:
+        """The next rows, fewer at the end; None after it."""
+        found = [] if self._rest is None else [self._rest]
+        while sum(f.height for f in found) < rows and (batch := next(self._batches, None)) is not None:
+            found.append(batch)
+        if not found:
+            return None
+        whole = pl.concat(found)
+        self._rest = whole.slice(rows) if whole.height > rows else None
+        return whole.head(rows)
+
+
+def projected(batch: pl.DataFrame, predicate: pl.Expr | None, with_columns: list[str] | None) -> pl.DataFrame:
+    """What Polars asked a source for; no columns at all keep the height."""
+    if predicate is not None:
+        frame = batch.lazy()
+        batch = apply(Filter(Scan(frame), predicate), (frame,))._collect_eager()
+    if with_columns is None:
+        return batch
+    return batch.select(with_columns) if with_columns else batch.drop(batch.columns)

@@ -1,0 +1,176 @@
+"""What a piece of SQL is made of, read from its tree."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import duckdb
+from sqlglot import exp
+
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AGGREGATE_WRAPPERS = (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)
+
+_TOTAL = (
+    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
+    exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.DPipe, exp.Concat, exp.Coalesce, exp.Case, exp.If, exp.Lower, exp.Upper,
+    exp.Like, exp.ILike, exp.Length, exp.Trim, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between, exp.Placeholder,
+)  # fmt: skip
+"""Nodes that give a value for every row: computing them for more rows than asked cannot raise."""
+
+_VOLATILE = frozenset(
+    {"random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "getvariable"}
+)
+
+NOW = frozenset({"now", "get_current_timestamp", "transaction_timestamp", "today", "get_current_time"})
+
+
+def text(node: exp.Expr) -> str:
+    """A tree as DuckDB's SQL."""
+    return node.sql("duckdb", normalize_functions=False, comments=False)
+
+
+@cache
+def _aggregates() -> frozenset[str]:
+    with duckdb.connect(":memory:") as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
+        ).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def is_aggregate(node: exp.Expr) -> bool:
+    """Whether a node is an aggregate with all that belongs to it (`FILTER`, `WITHIN GROUP`)."""
+    inner = node
+    while isinstance(inner, _AGGREGATE_WRAPPERS):
+        inner = inner.this
+    if isinstance(node.parent, exp.Window) and node.parent.this is node:
+        return False
+    if isinstance(inner, exp.AggFunc | exp.Grouping):
+        return True
+    return isinstance(inner, exp.Anonymous) and not is_call(inner) and str(inner.this).lower() in _aggregates()
+
+
+def outermost(node: exp.Expr, wanted: object) -> Iterator[exp.Expr]:
+    """The nodes for which `wanted` holds, not those below one; nothing of queries inside."""
+    assert callable(wanted)  # noqa: S101
+    todo = [node]
+    while todo:
+        found = todo.pop()
+        if wanted(found):
+            yield found
+        elif not isinstance(found, exp.Query) or found is node:
+            todo += reversed(list(found.iter_expressions()))
+
+
+def holds_aggregate(node: exp.Expr | None) -> bool:
+    """Whether an aggregate is computed by an expression."""
+    return node is not None and next(outermost(node, is_aggregate), None) is not None
+
+
+def holds_window(node: exp.Expr | None) -> bool:
+    """Whether a window function is computed by an expression."""
+    return node is not None and any(isinstance(n, exp.Window) for n in walk(node))
+
+
+def is_multiple(node: exp.Expr) -> bool:
+    """Whether a select item may stand for several columns: a star, `COLUMNS(...)`, a struct unnested."""
+    for found in walk(node):
+        if isinstance(found, exp.Columns):
+            return True
+        if isinstance(found, exp.Explode | exp.Unnest):
+            return True
+        if isinstance(found, exp.Anonymous) and str(found.this).lower() in {"unnest", "columns", "unpack"}:
+            return True
+        if isinstance(found, exp.Star) and not isinstance(found.find_ancestor(exp.Count, exp.Query), exp.Count):
+            return True
+    return False
+
+
+def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
+    """The operands of a chain of ANDs."""
+    return operands(condition, exp.And) if condition is not None else []
+
+
+def operands(node: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
+    """The operands of a chain of ANDs or of ORs, in order."""
+    found: list[exp.Expr] = []
+    todo = [node]
+    while todo:
+        part = todo.pop()
+        inner = part
+        while isinstance(inner, exp.Paren):
+            inner = inner.this
+        if isinstance(inner, kind):
+            todo += [inner.expression, inner.this]
+        else:
+            found.append(part)
+    return found
+
+
+def all_of(conditions: list[exp.Expr]) -> exp.Expr | None:
+    """One condition that is true where all are."""
+    copies = [exp.Paren(this=c.copy()) if isinstance(c, exp.Or) else c.copy() for c in conditions]
+    return exp.and_(*copies, copy=False, wrap=False) if copies else None
+
+
+def is_total(node: exp.Expr) -> bool:
+    """Whether computing an expression for rows that are dropped later cannot raise an error."""
+    for found in node.walk():
+        if isinstance(found, exp.Cast):
+            if not found.to.is_type("text", "varchar"):
+                return False
+        elif isinstance(found, exp.In) and found.args.get("query") is not None:
+            return False
+        elif not isinstance(found, (*_TOTAL, exp.DataType)):
+            return False
+    return True
+
+
+def is_volatile(node: exp.Expr) -> bool:
+    """Whether an expression may give another value each time it is evaluated."""
+    return any(
+        isinstance(n, exp.Rand | exp.Uuid)
+        or (isinstance(n, exp.Anonymous) and str(n.this).lower() in _VOLATILE)
+        for n in node.walk()
+    )
+
+
+def is_constant(node: exp.Expr) -> bool:
+    """Whether an expression reads no row."""
+    return not is_volatile(node) and not any(
+        isinstance(n, exp.Column | exp.Query | exp.Window | exp.Star | exp.Columns | exp.Unnest | exp.Explode) or is_call(n)
+        for n in node.walk()
+    )
+
+
+def is_unit(node: exp.Expr) -> bool:
+    """Whether a call-free node must be computed as a whole where it was written: a column, a query, a lambda."""
+    if isinstance(node, exp.Column | exp.Subquery | exp.Exists | exp.Window | exp.Unnest | exp.Explode | exp.Columns):
+        return True
+    if isinstance(node, exp.In) and node.args.get("query") is not None:
+        return True
+    if isinstance(node, exp.Any | exp.All):
+        return True
+    if is_volatile(node) and isinstance(node, exp.Func):
+        return True
+    binds = any(isinstance(c, exp.Lambda | exp.Comprehension) for c in node.iter_expressions())
+    return binds and not holds_call(node)
+
+
+def is_value(node: exp.Expr) -> bool:
+    """Whether a node is an expression with a value, and not a part of one (a branch, a type, a key)."""
+    if isinstance(node, exp.If) and isinstance(node.parent, exp.Case):
+        return False
+    if isinstance(node, exp.Slice | exp.PropertyEQ | exp.Kwarg | exp.Star | exp.Distinct | exp.Ordered | exp.Tuple):
+        return False
+    return isinstance(node, exp.Condition | exp.Subquery | exp.Func)
+
+
+def fresh_column(name: str, table: str | None = None) -> exp.Column:
+    """A reference to a column of ours."""
+    return exp.column(name, table=table)
