@@ -151,7 +151,8 @@ class Engine:
 
     def _cancel(self, batch: Batch) -> None:
         self._claims.leave(batch, CANCELLED)
-        self.background.call(self._cancel_queued, batch)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the process is ending
+            self.background.call(self._cancel_queued, batch)
 
     def _cancel_queued(self, batch: Batch) -> None:
         self._lane(batch.question).stop(batch, CANCELLED)

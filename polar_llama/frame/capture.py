@@ -11,7 +11,7 @@ import functools
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MappingView
+from collections.abc import Callable, Iterator, KeysView, Mapping, ValuesView
 from types import FunctionType
 from typing import Any
 
@@ -170,7 +170,7 @@ _CAPTURES: dict[str, Callable[..., Any]] = {"group_by": _group_by, "agg": _agg, 
 
 def keep(value: Any) -> Any:
     """An iterator's items as a list, since looking at it would use it up; and those of views."""
-    return list(value) if isinstance(value, Iterator | MappingView | deque) else value
+    return [*value] if isinstance(value, Iterator | KeysView | ValuesView | deque) else value
 
 
 def holds_call(value: Any) -> bool:

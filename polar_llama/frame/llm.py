@@ -68,7 +68,7 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         >>> import polars as pl, polar_llama as pll
         >>> lf = pl.LazyFrame({"question": ["Where is my card?"]})
         >>> lf.with_columns(answer=pll.llm("question")).collect_schema()
-        Schema({'question': String, 'answer': String})
+        Schema([('question', String), ('answer', String)])
     """
     source, label = _source(prompt)
     call = Call(
@@ -95,9 +95,7 @@ def _source(prompt: str | pl.Expr) -> tuple[pl.Expr | Template, str]:
         source = parse_template(prompt) if is_template(prompt) else pl.col(prompt)
         return source, f'llm("{_short(prompt)}")'
     if isinstance(prompt, pl.Expr):
-        if prompt.meta.has_multiple_outputs():
-            msg = f"a prompt must be one column, but {_short(str(prompt))} may be several. Hint: write a template"
-            raise ConfigurationError(msg)
+        prompt = prompt.as_expr() if isinstance(prompt, pl.selectors.Selector) else prompt
         return prompt, f"llm({_short(str(prompt))})"
     msg = (
         f"a prompt must be a column's name, a template or an expression, not {type(prompt).__name__}. "

@@ -73,6 +73,9 @@ def scope() -> Iterator[Scope]:
         _open.append(opened)
     try:
         yield opened
+    except BaseException:  # nobody waits for what is still to be asked, also where a reader has stopped early
+        opened.cancel()
+        raise
     finally:
         with _lock:
             _open.remove(opened)

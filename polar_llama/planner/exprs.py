@@ -67,9 +67,9 @@ def per_row(expr: pl.Expr) -> bool:
     """Whether an expression has the height of its frame, whatever the frame: some column reaches its root."""
     meta = expr.meta
     try:
-        if meta.is_literal(allow_aliasing=True) or meta.has_multiple_outputs():
+        if meta.is_literal(allow_aliasing=True):
             return False
-        if meta.is_column():
+        if meta.is_column() or meta.is_column_selection():
             return True
         if not meta.is_length_preserving():
             return False

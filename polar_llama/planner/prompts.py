@@ -7,6 +7,7 @@ import polars as pl
 from polar_llama.errors import PlanError, UnknownColumnError
 from polar_llama.planner.exprs import shown
 from polar_llama.planner.schema import selected
+from polar_llama.planner.selectors import pinned_expr, visible
 from polar_llama.template import Template
 
 
@@ -33,11 +34,15 @@ def render(source: pl.Expr | Template, schema: pl.Schema) -> tuple[pl.Expr, bool
 
 def known(schema: pl.Schema) -> str:
     """The columns there are, for an error."""
-    names = [n for n in schema.names() if not n.startswith("llm() ")]
+    names = visible(schema).names()
+    if not names:
+        return "it has no columns"
     return "its columns are " + ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
 
 
 def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
+    if prompt.meta.has_multiple_outputs():
+        prompt = _one_column(prompt, schema)
     try:
         dtype = selected(schema, prompt.alias("prompt"))["prompt"]
     except pl.exceptions.ColumnNotFoundError as error:
@@ -61,6 +66,16 @@ def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
         'Hint: write a template, as in llm("{column}"), or cast to pl.String'
     )
     raise PlanError(msg)
+
+
+def _one_column(prompt: pl.Expr, schema: pl.Schema) -> pl.Expr:
+    """A prompt that holds a selector, such as `pl.struct(pl.all()).struct.json_encode()`."""
+    shows = visible(schema)
+    names = selected(shows, prompt).names()
+    if len(names) != 1:
+        msg = f"a prompt must be one column, but {shown(prompt)} is {len(names)}. Hint: write a template"
+        raise PlanError(msg)
+    return prompt if len(shows) == len(schema) else pinned_expr(prompt, lambda s: selected(shows, s).names())
 
 
 def text_of(name: str, dtype: pl.DataType) -> pl.Expr:

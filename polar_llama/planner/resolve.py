@@ -26,8 +26,8 @@ from polar_llama.planner.nodes import (
     with_inputs,
 )
 from polar_llama.planner.prompts import render
-from polar_llama.planner.selectors import pinned
 from polar_llama.planner.schema import after, selected
+from polar_llama.planner.selectors import pinned
 from polar_llama.planner.verbs import native_reads
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def visible(schema: pl.Schema) -> pl.Schema:
     return pl.Schema({name: dtype for name, dtype in schema.items() if not is_answer(name)})
 
 
-def pinned(node: Plan, schemas: Sequence[pl.Schema]) -> Plan:
+def pinned(node: Plan, schemas: Sequence[pl.Schema]) -> Plan:  # noqa: PLR0911 -- one line a node
     """Replace the selectors of a step by names, if hidden columns are among those it sees.
 
     Args:

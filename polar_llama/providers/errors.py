@@ -117,7 +117,15 @@ def kind_of(status: int, problem: Problem) -> Kind:  # noqa: PLR0911 -- a table,
 
 
 def failure(
-    reply: Reply, problem: Problem, request: Request, *, host: str, key: str | None, variable: str, status: int = 0
+    reply: Reply,
+    problem: Problem,
+    request: Request,
+    *,
+    host: str,
+    key: str | None,
+    variable: str,
+    status: int = 0,
+    kind: Kind | None = None,
 ) -> Failure:
     """The failure an error reply stands for.
 
@@ -129,9 +137,10 @@ def failure(
         key: The key that was sent, never to be shown.
         variable: The environment variable that holds the key.
         status: The status to go by, where it is not the reply's.
+        kind: The class, where it is not the one of OpenAI's shape.
     """
     status = status or reply.status
-    kind = kind_of(status, problem)
+    kind = kind or kind_of(status, problem)
     said = f"{host} answered {status}"
     if problem.name:
         said += f" {problem.name}"

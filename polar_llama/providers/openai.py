@@ -11,9 +11,10 @@ from pydantic_core import from_json, to_json
 
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.base import HEALS, Failure, Response
+from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
-from polar_llama.providers.openai_body import FORMS, BodyError, prepare
+from polar_llama.providers.openai_body import FORMS, prepare
 from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
 from polar_llama.providers.schema import drop_nulls
 from polar_llama.transport.base import TransportError

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from pyreqwest.response import ResponseBodyReader
 
 
+SETTLE = 0.02
+"""Seconds for `pyreqwest`'s thread to return from waking the loop. A process that ends in that moment is aborted by
+Python 3.11 ("PyGILState_Release"): 14 % of processes that ended right after a reply on asyncio's own loop, with the
+machine busy; none on uvloop, and none with this pause."""
+
+
 class ForkedError(Exception):
     """The parent process has used `pyreqwest`: its threads did not survive the fork and cannot be started again."""
 
@@ -69,6 +75,7 @@ class ReqwestTransport:
     async def aclose(self) -> None:
         """Close every connection; requests under way fail."""
         await self._client.close()
+        await asyncio.sleep(SETTLE)
 
 
 def _obey(task: asyncio.Task[object] | None, cancels: int) -> None:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import polars as pl
 from pydantic import BaseModel
 
+from polars.testing import assert_frame_equal
+
+from polar_llama import llm
 from polar_llama.testing import answer_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MODEL = "gpt-6-luna"
 
@@ -56,6 +59,31 @@ def questions() -> pl.DataFrame:
             "q": [f"Which color is thing {n}?" for n in numbers],
         }
     )
+
+
+def small() -> pl.DataFrame:
+    """Six rows with repeated, null and grouped values."""
+    return pl.DataFrame(
+        {
+            "i": range(6),
+            "g": ["x", "x", "y", "y", "y", None],
+            "q": ["p", "p", "r", "s", None, "t"],
+            "v": [3, 3, 1, 2, 2, None],
+            "l": [[1], [2, 3], [], None, [4], [5]],
+        }
+    )
+
+
+def same(query: Callable[[pl.LazyFrame, Any], Any]) -> pl.DataFrame:
+    """Run a query both ways and compare; the frame.
+
+    Raises:
+        AssertionError: If the frames differ.
+    """
+    result = query(small().lazy(), llm)
+    assert_frame_equal(result, query(small().lazy(), naive))
+    assert isinstance(result, pl.DataFrame)
+    return result
 
 
 @cache

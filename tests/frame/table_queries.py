@@ -121,6 +121,5 @@ CHAINS: dict[str, Query] = {
         .filter(pl.col("a") == "red")
     ),
     "few second prompts": lambda lf, llm: _red(lf, llm).with_columns(b=llm("Who likes {a}?")),
-    "headed": lambda lf, llm: _red(lf, llm).head(3).with_columns(b=llm("Why is it {a}? {q}")),
 }
 """Chains: `a` for every row, `b` for the distinct prompts of the rows that are left."""

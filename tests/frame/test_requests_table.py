@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from frame_kit import naive, python, questions
+from frame_kit import Color, naive, python, questions
 from polars.testing import assert_frame_equal
 from table_queries import CHAINS, ROWS
 
@@ -43,6 +43,18 @@ def test_a_chain_asks_again_only_for_rows_that_are_left(emulator: Emulator, name
     assert emulator.stats().requests == 100 + result["b"].n_unique()
     assert len(second) == result["b"].n_unique()
     assert_frame_equal(result, by_hand(CHAINS[name]))
+
+
+def test_a_chain_behind_a_limit_asks_no_more_than_it_needs(emulator: Emulator) -> None:
+    def query(lf: Any, llm: Any) -> Any:
+        red = lf.with_columns(a=llm("q", returns=Color)).filter(pl.col("a") == "red")
+        return red.head(3).with_columns(b=llm("Why is it {a}? {q}"))
+
+    result = query(questions().lazy(), pll.llm).collect()
+    assert_frame_equal(result, by_hand(query))
+    prompts = emulator.stats().prompts
+    assert {p for p in prompts if not p.startswith("Which")} == {f"Why is it red? {q}" for q in result["q"]}
+    assert emulator.stats().requests == len(prompts) <= 100 + result["b"].n_unique()
 
 
 @pytest.mark.parametrize("name", ["with_columns", "then filter", "asked and free", "head", "unnest", "twice in a verb"])

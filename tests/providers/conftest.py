@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,18 +52,22 @@ class Script:
 
     Attributes:
         reply: Given the number of the request, from 0, and its body.
+        hold: What replies wait for.
     """
 
     reply: Callable[[int, Any], httpx.Response] = field(default=lambda _number, _body: Script.completion())
     requests: list[httpx.Request] = field(default_factory=list)
+    hold: asyncio.Event | None = None
 
     @property
     def bodies(self) -> list[Any]:
         return [from_json(r.content) for r in self.requests]
 
     def client(self) -> httpx.AsyncClient:
-        def handle(request: httpx.Request) -> httpx.Response:
+        async def handle(request: httpx.Request) -> httpx.Response:
             self.requests.append(request)
+            if self.hold is not None:
+                await self.hold.wait()
             return self.reply(len(self.requests) - 1, from_json(request.content))
 
         return httpx.AsyncClient(transport=httpx.MockTransport(handle))

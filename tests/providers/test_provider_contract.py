@@ -226,6 +226,7 @@ async def test_many_at_once_and_a_cancelled_one(provider: Provider, ask: Ask, em
         said = answered(await provider.complete(Request(ask, f"question {number}")))
         assert said.text == answer_text(f"question {number}", model=ask.model)
 
+    emulator.fail(lambda request: EmulatedFault("slow", seconds=30) if request.prompt == CANARY else None)
     lost = asyncio.create_task(provider.complete(Request(ask, CANARY)))
     await asyncio.sleep(0)
     lost.cancel()

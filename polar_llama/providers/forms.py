@@ -1,0 +1,131 @@
+"""How a model takes JSON schemas: known, or found out by the first question and remembered.
+
+A form is a way of asking for an answer that follows a schema. The best one that a model takes is used;
+when a server says that it does not take it, the next one is tried, at once and for this request too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from polar_llama.providers.base import HEALS, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from polar_llama.providers.base import Ask, Failure, Request
+    from polar_llama.providers.errors import Problem
+
+Form = Literal["schema", "tool", "object", "prompt"]
+"""Enforced by the server; as the input of a tool it must call; as any JSON object and in words; in words only."""
+
+MAX_REMEMBERED = 1024
+"""Calls whose schemas are remembered as refused; of more all are forgotten, and found out again."""
+
+
+@dataclass(slots=True)
+class _Known:
+    form: Form
+    proven: bool
+    first: asyncio.Event | None = None
+
+
+class Forms:
+    """What is known of the models of one server.
+
+    Args:
+        order: The forms there are, best first.
+        about: Words by which the server's errors tell that the form is what is wrong, in lower case.
+    """
+
+    def __init__(self, order: Sequence[Form], about: Sequence[str]) -> None:
+        self._order = tuple(order)
+        self._about = tuple(about)
+        self._known: dict[str, _Known] = {}
+        self._lesser: dict[Ask, Form] = {}
+
+    async def ask(
+        self,
+        request: Request,
+        once: Callable[[Request, Form], Awaitable[tuple[Response | Failure, Problem | None]]],
+        start: Form,
+        *,
+        proven: bool,
+    ) -> Response | Failure:
+        """Ask in the best form there is; the first question to a model also finds out which that is.
+
+        Args:
+            request: A question with a schema.
+            once: Asks once in a form; the problem is there when the server answered with an error.
+            start: The best form for this call, as far as its model and schema are known.
+            proven: Whether the model is known to take schemas: then only an error that speaks of the form is about it.
+        """
+        known = self._known.get(request.ask.model)
+        if known is None:
+            known = self._known[request.ask.model] = _Known(self._order[0], proven)
+        if known.proven:
+            return await self._descend(request, once, start, known)
+        if known.first is not None:
+            await known.first.wait()  # so that a refusal is met once, and not by every request under way
+            return await self._descend(request, once, start, known)
+        known.first = asyncio.Event()
+        try:
+            return await self._descend(request, once, start, known)
+        finally:
+            known.first.set()
+
+    async def _descend(
+        self,
+        request: Request,
+        once: Callable[[Request, Form], Awaitable[tuple[Response | Failure, Problem | None]]],
+        start: Form,
+        known: _Known,
+    ) -> Response | Failure:
+        place = self._order.index
+        begin = max(place(start), place(known.form), place(self._lesser.get(request.ask, start)))
+        refused: Failure | None = None
+        said = False
+        for form in self._order[begin:]:
+            outcome, problem = await once(request, form)
+            if isinstance(outcome, Response):
+                self._learn(request.ask, known, form, refused=refused is not None, said=said)
+                return outcome
+            named = problem is not None and self._names_form(outcome, problem)
+            if problem is None or not (named or _may_mean_form(outcome, problem, known)):
+                return outcome if refused is None or outcome.kind in HEALS else refused
+            said = said or named
+            refused = refused or outcome
+        assert refused is not None  # noqa: S101 -- the loop runs at least once
+        return refused
+
+    def _learn(self, ask: Ask, known: _Known, form: Form, *, refused: bool, said: bool) -> None:
+        """Remember the form that was answered; `refused`: after a better one was not, `said`: and named as why."""
+        if not refused:
+            if self._order.index(form) <= self._order.index(known.form):
+                known.form, known.proven = form, True
+        elif not known.proven:
+            known.form, known.proven = form, True
+        elif said:  # the model takes schemas, but not this one
+            if len(self._lesser) >= MAX_REMEMBERED:
+                self._lesser.clear()
+            self._lesser[ask] = form
+
+    def _names_form(self, outcome: Failure, problem: Problem) -> bool:
+        words = f"{problem.message} {problem.type} {problem.code}".lower()
+        return (
+            outcome.status in {400, 404, 422, 501}
+            and outcome.kind in {"bad_request", "unknown_model"}
+            and any(about in words for about in self._about)
+        )
+
+
+def _may_mean_form(outcome: Failure, problem: Problem, known: _Known) -> bool:
+    """Whether the form may be what is refused: no schema was answered yet, and no other cause is given."""
+    return (
+        not known.proven
+        and outcome.status in {400, 422}
+        and outcome.kind == "bad_request"
+        and "context" not in f"{problem.message} {problem.type} {problem.code}".lower()
+    )

@@ -1,0 +1,118 @@
+"""What is known while one query is planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from polar_llama.sqlfront.calls import parameters_in, read_call
+from polar_llama.sqlfront.database import described
+from polar_llama.sqlfront.dtypes import Types
+from polar_llama.sqlfront.relation import Column, Relation, Stage
+from polar_llama.sqlfront.syntax import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+    from polar_llama.sqlfront.calls import Written
+    from polar_llama.sqlfront.database import Database
+
+PART = "polar_llama part "
+TABLE = "polar_llama_table_"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One of the `count` columns that a star stands for."""
+
+    star: exp.Expr
+    index: int
+    count: int
+
+
+class Planning:
+    """The connection a query is planned on, its frames and parameters, and what has been learnt."""
+
+    def __init__(
+        self, database: Database, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
+    ) -> None:
+        """Plan on a connection."""
+        self.database = database
+        self.parameters = parameters
+        self.types = Types(connection)
+        self.parts: dict[str, Part] = {}
+        self.tables: dict[str, Any] = {}
+        self._connection = connection
+        self._numbers = count()
+        self._calls: dict[str, Written] = {}
+
+    def add_table(self, frame: Any, empty: Any) -> str:
+        """Make a frame known to DuckDB, by a frame without rows as far as planning goes; gives its name."""
+        name = f"{TABLE}{next(self._numbers)}"
+        self.tables[name] = frame
+        self._connection.register(name, empty)
+        return name
+
+    def forget(self) -> None:
+        """Leave nothing behind on the connection."""
+        for name in self.tables:
+            self._connection.unregister(name)
+
+    def describe(self, query: str) -> list[tuple[str, str]]:
+        """Names and types of a query's columns, without running it."""
+        used = {n: v for n, v in self.parameters.items() if f"${n}" in query}
+        return described(self._connection, query, used)
+
+    def call(self, node: exp.Expr) -> Written:
+        """What a call asks for."""
+        key = text(node)
+        if key not in self._calls:
+            self._calls[key] = read_call(node, self._connection, self.parameters)
+        return self._calls[key]
+
+    def parts_of(self, star: exp.Expr, number: int) -> list[exp.Column]:
+        """References to the columns that a star stands for."""
+        found = []
+        for i in range(number):
+            name = f"{PART}{next(self._numbers)}"
+            self.parts[name] = Part(star, i, number)
+            found.append(exp.column(name, quoted=True))
+        return found
+
+    def names_of(self, items: list[exp.Expr]) -> list[str]:
+        """How DuckDB names expressions, whatever their columns are."""
+        found = []
+        for item in items:
+            query = exp.Literal.string(f"SELECT {text(item)}").sql("duckdb")
+            ((shown,),) = self._connection.execute(
+                f"SELECT json_deserialize_sql(json_serialize_sql({query}))"  # noqa: S608 -- a literal
+            ).fetchall()
+            found.append(shown.removeprefix("SELECT "))
+        return found
+
+    def relation(self, body: exp.Expr, kinds: list[str], suffix: str = "") -> Relation:
+        """A call-free query as a relation with columns `c0, c1, …`."""
+        columns = tuple(
+            Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind)) for i, kind in enumerate(kinds)
+        )
+        used = {t.name for t in body.find_all(exp.Table) if t.name.startswith(TABLE)}
+        tables = {n: self.tables[n] for n in self.tables if n in used}
+        parameters = parameters_in(body, self.parameters)
+        return Relation(self.database, text(body), columns, suffix, tables, parameters)
+
+    def stage_query(self, stage: Stage, names: list[str]) -> exp.Select:
+        """A stage as a query that gives its columns their types and names."""
+        empty = stage.frame.collect_schema().to_frame()
+        table = self.add_table(stage, empty)
+        columns = [
+            f'{self.types.restored(c.name, c.kind)} AS {exp.to_identifier(name, quoted=True).sql("duckdb")}'
+            for c, name in zip(stage.columns, names, strict=True)
+        ]
+        found = exp.maybe_parse(f"SELECT {', '.join(columns)} FROM {table}", dialect="duckdb")  # noqa: S608
+        assert isinstance(found, exp.Select)  # noqa: S101
+        return found

@@ -1,0 +1,469 @@
+"""Random queries, drawn as Python source: a counterexample can be pasted into a test as it is printed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import planner_kit as kit
+import polars as pl
+import polars.selectors as cs
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+POOL = pl.DataFrame(
+    {
+        "k": [1, 1, 2, 2, 3, None, 1, None, 2],
+        "v": [3, 3, 1, 2, None, 2, 0, 1, 3],
+        "q": ["p", "p", "r", "s", None, "t", "", "r", "{q}"],
+        "s": ["1", "2", "zz", None, "3", "1", "2", None, "1"],
+        "c": [True, False, None, True, None, False, True, None, False],
+        "f": [0.5, -0.0, 0.0, None, 1.5, 2.5, float("nan"), 0.5, 1.5],
+        "e": pl.Series(["hi", "lo", "hi", None, "mid", "lo", "lo", "hi", "mid"], dtype=pl.Enum(["lo", "mid", "hi"])),
+        "d": pl.Series([Decimal("1.50"), None, Decimal("2.25"), *[Decimal("0.10")] * 6], dtype=pl.Decimal(10, 2)),
+        "t": [_NOON, None, *[_NOON + dt.timedelta(hours=i) for i in range(7)]],
+        "l": [[1, 2], [], None, [3], [1, None], [4], [5, 6, 7], [], [8]],
+        "m": [{"x": 1, "y": "m"}, None, {"x": None, "y": "n"}, *[{"x": 2, "y": "o"}] * 6],
+        "g": pl.Series(["u", "w", None, "u", "u", "w", "u", None, "w"], dtype=pl.Categorical),
+        "b": [b"1", b"2", None, *[b"3"] * 6],
+    }
+)
+"""The rows that frames are made of: nulls, duplicates, an empty string, braces, and odd dtypes."""
+
+NARROW = ("k", "v", "q", "s", "c")
+
+OTHER = pl.LazyFrame(
+    {"k": [2, 3, None, 1], "z": ["x", "y", "z", "x"], "a": ["A", "B", "C", "D"], "q": ["R2", "R3", "Rn", "R1"]}
+)
+"""What frames are joined with: its names collide with theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A query over `POOL[rows]`."""
+
+    source: str
+    rows: tuple[int, ...] = tuple(range(9))
+    wide: bool = False
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The frame the query is run on."""
+        return table(self.rows, wide=self.wide)
+
+    def query(self, lf: pl.LazyFrame, llm: Callable[..., pl.Expr]) -> pl.LazyFrame:
+        """The query as a function."""
+        return evaluated(self.source, lf, llm)
+
+
+def table(rows: Sequence[int], *, wide: bool) -> pl.LazyFrame:
+    """Some rows of the pool under a unique `i`."""
+    frame = POOL[list(rows)] if rows else POOL.clear()
+    return frame.select(pl.int_range(pl.len()).alias("i"), *(POOL.columns if wide else NARROW)).lazy()
+
+
+def evaluated(source: str, lf: pl.LazyFrame, llm: Callable[..., pl.Expr]) -> pl.LazyFrame:
+    """Evaluate a query's source."""
+    names: dict[str, Any] = {"pl": pl, "cs": cs, "lf": lf, "llm": llm, "other": OTHER}
+    names |= {"Color": kit.Color, "Person": kit.Person}
+    result: pl.LazyFrame = eval(source, names)
+    return result
+
+
+@st.composite
+def cases(draw: st.DrawFn, steps: int = 6) -> Case:
+    """Chains of up to so many verbs, the first of which may be a call."""
+    rows = tuple(draw(st.lists(st.integers(0, POOL.height - 1), max_size=7)))
+    wide = draw(st.integers(0, 4)) == 0
+    lf = table((), wide=wide)
+    source = "lf"
+    for _ in range(draw(st.integers(1, steps))):
+        step = Step(draw, lf.collect_schema()).step()
+        try:
+            lf = evaluated("lf" + step, lf, kit.by_hand)
+            lf.collect_schema()
+        except (pl.exceptions.PolarsError, TypeError, ValueError):
+            # Names collide or dtypes do not fit: Polars refuses, the frame is as before.
+            lf = evaluated(source, table((), wide=wide), kit.by_hand)
+            continue
+        source += step
+    return Case(source, rows, wide)
+
+
+class Step:
+    """Draws one verb for a frame of a known schema."""
+
+    def __init__(self, draw: st.DrawFn, schema: pl.Schema) -> None:
+        self.draw = draw
+        self.schema = schema
+
+    # --- drawing
+
+    def one(self, *choices: Any) -> Any:
+        return self.draw(st.sampled_from(choices))
+
+    def number(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def named(self, *dtypes: Any) -> str | None:
+        """A column of one of these dtypes."""
+        found = [n for n, t in self.schema.items() if t.base_type() in dtypes]
+        return self.one(*found) if found else None
+
+    def column(self) -> str:
+        return self.one(*self.schema) if len(self.schema) else "nothing"
+
+    def some(self, most: int = 3) -> list[str]:
+        names = st.lists(st.sampled_from(list(self.schema)), min_size=1, max_size=most, unique=True)
+        return self.draw(names) if len(self.schema) else ["nothing"]
+
+    # --- calls
+
+    def prompt(self, depth: int) -> str:
+        """The first argument of a call."""
+        text = self.named(pl.String)
+        writable = [n for n, t in self.schema.items() if t.base_type() not in (pl.Binary, pl.Categorical, pl.Float64)]
+        field = self.one(*writable) if writable else None
+        kind = self.number(0, 11)
+        if kind <= 4 and field is not None:
+            other = self.one(*writable)
+            return self.one(f"'{{{field}}}'", f"'{{{field}}}?'", f"'{{{field}}}-{{{other}}}'")
+        if kind <= 7 and text is not None:
+            return f"'{text}'"
+        if kind == 8 and text is not None:
+            return self.one(
+                f"pl.col('{text}').fill_null('none')",
+                f"pl.col('{text}').shift()",
+                f"pl.col('{text}').max()",
+                f"pl.col('{text}').first().over('{self.column()}')",
+                f"pl.format('{{}}/{{}}', '{text}', pl.len())",
+            )
+        if kind == 9 and depth > 0:
+            return f"pl.format('on {{}}', {self.text(depth - 1)})"
+        return "pl.lit('c')"
+
+    def call(self, returns: str = "str", depth: int = 0) -> str:
+        prompt = self.prompt(depth)
+        return f"llm({prompt})" if returns == "str" else f"llm({prompt}, returns={returns})"
+
+    # --- expressions
+
+    def boolean(self, depth: int) -> str:
+        if depth <= 0:
+            return self.condition()
+
+        def sub() -> str:
+            return self.boolean(depth - 1)
+
+        forms: tuple[Callable[[], str], ...] = (
+            lambda: f"({sub()} & {sub()})",
+            lambda: f"({sub()} & {sub()})",
+            lambda: f"({sub()} | {sub()})",
+            lambda: f"(~{sub()})",
+            lambda: f"({sub()} ^ {sub()})",
+            lambda: f"pl.any_horizontal({sub()}, {sub()}, {sub()})",
+            lambda: f"pl.all_horizontal({sub()}, {sub()})",
+            lambda: f"pl.when({sub()}).then({sub()}).otherwise({sub()})",
+            lambda: f"pl.when({sub()}, {sub()}).then({sub()})",
+            lambda: f"pl.coalesce({sub()}, {sub()})",
+            lambda: f"{sub()}.fill_null({sub()})",
+            lambda: f"{sub()}.is_null()",
+            lambda: f"{sub()}.eq_missing({sub()})",
+            lambda: f"{sub()}.shift()",
+            lambda: f"({self.text(depth - 1)} == {self.text(depth - 1)})",
+            lambda: f"{self.text(depth - 1)}.is_in(['p', 'p!', 'c!'])",
+            lambda: f"({self.integer(depth - 1)} > {self.number(0, 3)})",
+        )
+        return self.one(*forms)()
+
+    def condition(self) -> str:
+        """A predicate of one term, with or without a call."""
+        number, text, flag = self.named(pl.Int64), self.named(pl.String), self.named(pl.Boolean)
+        kind = self.number(0, 9)
+        if kind <= 3:
+            return self.one(
+                self.call("bool"),
+                self.call("bool | None"),
+                f"({self.call('Color')} == 'red')",
+                f"({self.call('int')} > 1)",
+            )
+        if kind <= 6 and number is not None:
+            return self.one(
+                f"(pl.col('{number}') > {self.number(0, 2)})",
+                f"pl.col('{number}').is_in([1, 2])",
+                f"(pl.col('{number}') >= pl.col('{number}').mean())",
+                f"pl.col('{number}').is_duplicated()",
+                f"(pl.col('{number}').cum_sum() < 6)",
+                "(pl.len() > 2)",
+            )
+        if kind == 7 and text is not None:
+            return self.one(
+                f"(pl.col('{text}').str.len_chars() < 2)",
+                f"pl.col('{text}').str.contains('p|R')",
+                f"(pl.col('{text}').cast(pl.Int64) > 1)",
+                f"(pl.col('{text}') != 'p!')",
+            )
+        if kind == 8 and flag is not None:
+            return f"pl.col('{flag}')"
+        return self.one(f"pl.col('{self.column()}').is_null()", f"pl.col('{self.column()}').is_not_null()")
+
+    def text(self, depth: int) -> str:
+        if depth <= 0:
+            text = self.named(pl.String)
+            bare = [f"pl.col('{text}')"] if text is not None else ["pl.lit('x')"]
+            return self.one(*bare, self.call(depth=depth), self.call("str | None"))
+
+        def sub() -> str:
+            return self.text(depth - 1)
+
+        forms: tuple[Callable[[], str], ...] = (
+            lambda: self.call(depth=depth),
+            lambda: f"pl.when({self.boolean(depth - 1)}).then({sub()}).otherwise({sub()})",
+            lambda: f"pl.when({self.condition()}).then({sub()}).when({self.condition()}).then({sub()})",
+            lambda: f"pl.coalesce({sub()}, {sub()}, {sub()})",
+            lambda: f"{sub()}.fill_null({sub()})",
+            lambda: f"({sub()} + {sub()})",
+            lambda: f"{sub()}.str.to_uppercase()",
+            lambda: f"{sub()}.first()",
+            lambda: f"{sub()}.first().over('{self.column()}')",
+            lambda: f"{sub()}.shift(-1)",
+        )
+        return self.one(*forms)()
+
+    def integer(self, depth: int) -> str:
+        number = self.named(pl.Int64)
+        bare = [f"pl.col('{number}')", f"pl.col('{number}').cum_sum()"] if number is not None else []
+        forms = [f"{self.text(depth - 1)}.str.len_chars()", self.call("int", depth), *bare]
+        return self.one(*forms)
+
+    def value(self) -> str:
+        """Any expression, named, for `with_columns`."""
+        name = self.one("a", "b", "x", "q", "v", "s")
+        forms: tuple[Callable[[], str], ...] = (
+            lambda: self.call(depth=1),
+            lambda: self.call(self.one("bool", "int", "Color", "Person", "list[str]", "bool | None")),
+            lambda: self.text(self.number(1, 2)),
+            lambda: self.boolean(self.number(0, 2)),
+            lambda: self.integer(1),
+            lambda: f"pl.col('{self.column()}')",
+            lambda: self.one("pl.lit('new')", "pl.len()", "pl.int_range(pl.len())"),
+        )
+        return f"{name}={self.one(*forms)()}"
+
+    # --- verbs
+
+    def step(self) -> str:
+        verbs: tuple[Callable[[], str], ...] = (
+            self.answered,
+            self.answered,
+            self.filter,
+            self.filter,
+            self.filter,
+            self.with_columns,
+            self.with_columns,
+            self.select,
+            self.rows,
+            self.rows,
+            self.names,
+            self.sort,
+            self.top,
+            self.join,
+            self.join,
+            self.unique,
+            self.shape,
+            self.group_by,
+            self.concat,
+            self.fill,
+            self.every_column,
+        )
+        return self.one(*verbs)()
+
+    def answered(self) -> str:
+        """The plainest use: an answer of its own name, which may replace a column."""
+        returns = self.one("str", "str", "str", "bool", "int", "Color", "Person")
+        return f".with_columns({self.one('a', 'b', 'q', 'v')}={self.call(returns, depth=1)})"
+
+    def filter(self) -> str:
+        verb = self.one("filter", "filter", "filter", "remove")
+        if self.number(0, 3) == 0:
+            return f".{verb}({self.boolean(1)}, {self.boolean(1)})"
+        return f".{verb}({self.boolean(self.number(0, 3))})"
+
+    def with_columns(self) -> str:
+        values = {v.split("=", 1)[0]: v for v in (self.value() for _ in range(self.number(1, 3)))}
+        return f".with_columns({', '.join(values.values())})"
+
+    def select(self) -> str:
+        kept = ", ".join(f"'{n}'" for n in self.some(6))
+        value = self.value()
+        return self.one(
+            f".select({kept})",
+            f".select({kept})",
+            f".select({value})",
+            f".select(pl.all().exclude('{value.split('=')[0]}'), {value})",
+            f".select('{self.column()}', {value})",
+            ".select(pl.len())",
+            f".select({self.call()})",
+            f".select(n=pl.len(), a={self.call()})",
+        )
+
+    def rows(self) -> str:
+        n, offset = self.number(0, 4), self.number(-4, 4)
+        return self.one(
+            f".head({n})",
+            f".head({n})",
+            f".tail({n})",
+            f".slice({offset}, {n})",
+            f".slice({offset})",
+            ".reverse()",
+            ".gather_every(2)",
+            f".shift({offset})",
+            ".first()",
+            ".last()",
+        )
+
+    def names(self) -> str:
+        one, two = self.column(), self.column()
+        swap = f"{{'{one}': '{two}', '{two}': '{one}'}}" if one != two else f"{{'{one}': 'new'}}"
+        return self.one(
+            f".rename({{'{one}': '{self.one('a', 'b', 'q', 'n1')}'}})",
+            f".rename({swap})",
+            f".drop('{one}')",
+            f".drop({self.some()!r})",
+            f".drop(cs.{self.one('string', 'integer', 'boolean')}())",
+            f".with_row_index('{self.one('a', 'r1', 'r2')}')",
+        )
+
+    def sort(self) -> str:
+        by = [f"'{n}'" for n in self.some(2) if self.schema.get(n, pl.Int64()).base_type() not in (pl.List, pl.Struct)]
+        keys = self.one(by or ["'i'"], [*by, self.text(1)], [self.call(self.one("int", "Color", "bool")), *by])
+        options = self.one("", ", descending=True", ", nulls_last=True", ", descending=True, nulls_last=True")
+        return f".sort({', '.join(keys)}{options}, maintain_order=True)"
+
+    def top(self) -> str:
+        key = self.one(f"'{self.named(pl.Int64) or 'i'}'", self.call("int"), self.text(0))
+        return f".with_row_index('_r').{self.one('top_k', 'bottom_k')}({self.number(0, 4)}, by=[{key}, '_r']).drop('_r')"
+
+    def join(self) -> str:
+        how = self.one("inner", "left", "right", "full", "semi", "anti", "cross")
+        order = "left" if how in ("semi", "anti") else "left_right"
+        coalesce = self.one("", "", ", coalesce=True", ", coalesce=False") if how in ("left", "right", "full") else ""
+        nulls = self.one("", "", ", nulls_equal=True") if how != "cross" else ""
+        key = self.one("k", "k", "k", "v") if how != "cross" else None
+        on = "" if key is None else f"left_on='{key}', right_on='k', " if key != "k" else "on='k', "
+        options = f"{on}how='{how}'{coalesce}{nulls}, maintain_order='{order}'"
+        other = self.one(
+            "other",
+            "other.with_columns(a=llm('{z}'))",
+            "other.with_columns(a=llm(pl.lit('const')), q=llm('{k}-{q}'))",
+            "other.filter(llm('z', returns=bool))",
+            "other.head(2)",
+        )
+        same = f"on='i', how='{self.one('inner', 'left', 'full')}', maintain_order='left_right'"
+        return self.one(
+            f".join({other}, {options})",
+            f".join({other}, {options})",
+            f".pipe(lambda d: {other}.with_columns(v=pl.col('k')).join(d, {options}))",
+            f".pipe(lambda d: d.join(d, {same}))",
+            f".join(other, left_on={self.call()}, right_on='z', how='{self.one('inner', 'left', 'semi')}'"
+            ", maintain_order='left')",
+            f".join(other, left_on='q', right_on=llm('{{z}}'), how='{self.one('inner', 'left', 'anti')}'"
+            ", maintain_order='left')",
+        )
+
+    def unique(self) -> str:
+        keep = f"keep='{self.one('first', 'last', 'none')}', maintain_order=True"
+        return self.one(
+            f".unique({self.some(2)!r}, {keep})",
+            f".unique({self.some(2)!r}, {keep})",
+            f".unique({keep})",
+            f".unique([{self.call('int')}, '{self.column()}'], {keep})",
+        )
+
+    def shape(self) -> str:
+        """Verbs that change what a row is."""
+        listed, struct = self.named(pl.List), self.named(pl.Struct)
+        if listed is not None and self.number(0, 1):
+            return f".explode('{listed}')"
+        if struct is not None and self.number(0, 1):
+            return f".unnest('{struct}')"
+        return self.one(
+            ".with_columns(n=pl.int_ranges(0, pl.col('v').fill_null(1).clip(0, 3))).explode('n')",
+            f".unpivot(on={self.some(2)!r}, index='{self.column()}')",
+            f".unpivot(index={self.some(2)!r})",
+            f".with_columns(p={self.call('Person')}).unnest('p')",
+            f".with_columns(p={self.call('list[str]')}).explode('p')",
+            f".select({', '.join(repr(n) for n in self.some())}, w=pl.struct({', '.join(repr(n) for n in self.some())}))",
+        )
+
+    def group_by(self) -> str:
+        text = self.named(pl.String) or "q"
+        key = self.one(
+            f"'{self.named(pl.Int64, pl.Boolean) or 'k'}'",
+            f"'{text}'",
+            f"g={self.call(self.one('bool', 'int', 'Color'))}",
+        )
+        aggregations = [
+            "pl.all().first()",
+            f"pl.col('{self.column()}').last()",
+            f"n=pl.len(), b={self.call()}.first()",
+            f"a=llm(pl.col('{text}').str.join(',')), v=pl.col('v').sum()",
+            f"a={self.call()}",
+            f"a=llm(pl.lit('c')), b=pl.col('{self.column()}').first()",
+            f"a={self.text(1)}.first()",
+            f"a=pl.col('{self.column()}').filter({self.boolean(0)}).first()",
+            f"a=llm(pl.format('{{}} of {{}}', pl.col('{text}').first(), pl.len()), returns=bool)",
+        ]
+        having = self.one("", "", "", ".having(pl.len() > 1)", f".having({self.call('bool')}.first())")
+        return f".group_by({key}, maintain_order=True){having}.agg({self.one(*aggregations)})"
+
+    def concat(self) -> str:
+        return self.one(
+            ".pipe(lambda d: pl.concat([d, d]))",
+            f".pipe(lambda d: pl.concat([d, d.filter({self.boolean(0)})]))",
+            f".pipe(lambda d: pl.concat([d.head(2), d.tail(2)]).head({self.number(0, 4)}))",
+            ".pipe(lambda d: pl.concat([d, other.with_columns(a=llm('{z}'))], how='diagonal'))",
+            ".pipe(lambda d: pl.concat([d, other.select(z1='z')], how='horizontal_extend'))",
+            ".pipe(lambda d: pl.concat([d, d.reverse()], how='vertical_relaxed'))",
+        )
+
+    def fill(self) -> str:
+        return self.one(
+            ".fill_null('z')",
+            ".fill_null(7)",
+            ".fill_null(strategy='forward')",
+            ".drop_nulls()",
+            f".drop_nulls('{self.column()}')",
+            f".cast({{'{self.column()}': pl.String}})",
+            ".cast({cs.integer(): pl.Int32})",
+            ".interpolate()",
+            ".count()",
+            ".max()",
+            ".cache()",
+            ".fill_nan(0)",
+            ".map_batches(lambda d: d.head(3))",
+        )
+
+    def every_column(self) -> str:
+        """Selectors and everything that stands for several columns."""
+        return self.one(
+            ".with_columns(cs.string().str.to_uppercase())",
+            ".with_columns(cs.string().fill_null('none').name.suffix('_f'))",
+            ".select(pl.all())",
+            f".select(cs.exclude('{self.column()}'))",
+            ".select(pl.all().first())",
+            f".with_columns(pl.all().shift(), b={self.call()})",
+            f".filter(pl.all_horizontal(cs.integer() > 0), {self.boolean(0)})",
+            f".filter(pl.any_horizontal(cs.boolean(), {self.call('bool')}))",
+            f".select(cs.numeric(), a={self.call('int')})",
+            f".sort(cs.integer(), {self.call('int')}, maintain_order=True)",
+            ".select(pl.col('^[a-q]$'))",
+            ".select(pl.nth(0, -1))",
+            f".select(pl.coalesce(cs.string(), {self.call()}))",
+        )
