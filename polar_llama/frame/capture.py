@@ -45,6 +45,7 @@ _PATCHED: dict[str, FunctionType] = {
 }
 _PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having")}
 _PATCHED["collect_all"] = inspect.unwrap(pl.collect_all)
+_PATCHED["concat"] = inspect.unwrap(pl.concat)
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -105,6 +106,8 @@ def noticed(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a function of Polars, captured if its arguments hold a call or a frame that does."""
     if verb in _RUNS:
         return _run(verb, args, kwargs)
+    if not args:  # a function's first argument by its name
+        return ORIGINALS[verb](**kwargs)
     self, *rest = args
     kept = tuple(keep(a) for a in rest)
     capture: Callable[..., Any] = _CAPTURES.get(verb, _verb)
@@ -158,6 +161,16 @@ def _having(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, 
     return result
 
 
+def _concat(_: str, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    items = list(items)
+    plain = not args and kwargs.get("how", "vertical") == "vertical" and len(items) > 1
+    if plain and any(map(_is_captured, items)) and all(isinstance(i, pl.LazyFrame) for i in items):
+        from polar_llama.frame.inference_frame import concatenated
+
+        return concatenated(items)
+    return ORIGINALS["concat"](items, *args, **kwargs)
+
+
 def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> LazyGroupBy:
     from polar_llama.frame.inference_frame import grouped
 
@@ -165,7 +178,12 @@ def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> 
 
 
 _RUNS = frozenset({*TERMINALS, "collect_all"})
-_CAPTURES: dict[str, Callable[..., Any]] = {"group_by": _group_by, "agg": _agg, "having": _having}
+_CAPTURES: dict[str, Callable[..., Any]] = {
+    "group_by": _group_by,
+    "agg": _agg,
+    "having": _having,
+    "concat": _concat,
+}
 
 
 def keep(value: Any) -> Any:

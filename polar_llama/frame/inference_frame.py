@@ -16,7 +16,7 @@ from polar_llama.frame.recorder import Recording, record
 from polar_llama.frame.running import batches, collected, collected_async
 from polar_llama.planner import build
 from polar_llama.planner.explain import describe
-from polar_llama.planner.nodes import Scan, wrapped
+from polar_llama.planner.nodes import MOVES, Native, Scan, Union, wrapped
 from polar_llama.planner.resolve import resolve, schema_of
 
 if TYPE_CHECKING:
@@ -161,6 +161,11 @@ def captured(frame: pl.LazyFrame, verb: str, args: Sequence[Any], kwargs: dict[s
     return InferenceFrame._of(record(original, plan_of(frame), played, {k: _played(v) for k, v in kwargs.items()}))
 
 
+def concatenated(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Put frames one under the other."""
+    return InferenceFrame._of(Union(tuple(map(plan_of, frames))))
+
+
 def _played(value: Any) -> Any:
     return Recording.of(value._plan) if isinstance(value, InferenceFrame) else value
 
@@ -176,6 +181,21 @@ def _recorded(verb: str) -> Callable[..., pl.LazyFrame]:
 
 for _verb in RECORDED:
     setattr(InferenceFrame, _verb, _recorded(_verb))
+
+
+def _moved(verb: str) -> Callable[..., pl.LazyFrame]:
+    def method(self: InferenceFrame, *args: Any, **kwargs: Any) -> pl.LazyFrame:
+        if all(isinstance(a, int) for a in (*args, *kwargs.values())):
+            return InferenceFrame._of(Native(self._plan, verb, args, kwargs))
+        return captured(self, verb, args, kwargs)
+
+    method.__name__ = verb
+    method.__doc__ = getattr(pl.LazyFrame, verb).__doc__
+    return method
+
+
+for _verb in MOVES:
+    setattr(InferenceFrame, _verb, _moved(_verb))
 
 
 class InferenceGroupBy(LazyGroupBy):

@@ -1,144 +1,149 @@
-"""Plans as an indented tree that a person can read."""
+"""Plans as an indented tree, their stages, and what the rules did, for a person to read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from polar_llama.call import PREFIX
 from polar_llama.planner.answers import unstack
-from polar_llama.planner.exprs import shown
-from polar_llama.planner.nodes import (
-    Aggregate,
-    Answer,
-    Distinct,
-    Filter,
-    Join,
-    Native,
-    Prompt,
-    Scan,
-    Select,
-    Slice,
-    Sort,
-    WithColumns,
-    inputs,
-)
+from polar_llama.planner.flow import carried
+from polar_llama.planner.nodes import Aggregate, Filter, Prompt, Scan, Select, Slice, WithColumns, inputs
+from polar_llama.planner.rules.stop_early import piecewise
+from polar_llama.planner.wording import asked, cut, is_hidden, line, mask, text, where
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from polar_llama.planner.nodes import Item, Plan
-
-_WIDTH = 100
+    from polar_llama.planner.nodes import Answer, Plan
 
 
 def describe(plan: Plan) -> str:
-    """A plan as a tree, its last step first."""
+    """A plan as a tree, its last step first. A step that several others read is told in full once."""
     lines: list[str] = []
+    told: set[int] = set()
     todo = [(plan, 0)]
     while todo:
         node, depth = todo.pop()
-        lines.append("  " * depth + _label(node))
-        todo += [(i, depth + 1) for i in reversed(inputs(node))]
+        while is_hidden(node):
+            node = inputs(node)[0]
+        again = id(node) in told and not isinstance(node, Scan)
+        lines.append("  " * depth + line(node) + (" (the same as above)" if again else ""))
+        if not again:
+            told.add(id(node))
+            todo += [(i, depth + 1) for i in reversed(inputs(node))]
     return "\n".join(lines)
+
+
+class Stage:
+    """Calls that are asked at the same time.
+
+    Attributes:
+        number: In the order in which they can begin, from 1.
+        answers: The calls.
+        after: The numbers of the stages whose answers this one needs first.
+        rows: How many rows have to come out before it stops; None where it is asked for all.
+    """
+
+    __slots__ = ("after", "answers", "number", "rows")
+
+    def __init__(self, number: int, answers: Sequence[Answer], after: frozenset[int], rows: int | None) -> None:
+        self.number = number
+        self.answers = answers
+        self.after = after
+        self.rows = rows
+
+
+def staged(plan: Plan) -> list[Stage]:
+    """The stages of a plan, in the order in which they can begin."""
+    found: list[Stage] = []
+    nearest: dict[int, frozenset[int]] = {}
+    rows: dict[int, int] = {}
+    todo: list[tuple[Plan, bool]] = [(plan, False)]
+    while todo:
+        node, ready = todo.pop()
+        if id(node) in nearest:
+            continue
+        answers, base = unstack(node)
+        below = (base,) if answers else inputs(node)
+        if not ready:
+            if isinstance(node, Slice) and node.early and node.length is not None:
+                rows |= dict.fromkeys(map(id, piecewise(node) or ()), node.offset + node.length)
+            todo.append((node, True))
+            todo += [(i, False) for i in reversed(below)]
+            continue
+        after = frozenset(n for i in below for n in nearest[id(i)])
+        if answers:
+            found.append(Stage(len(found) + 1, answers, after, rows.get(id(node))))
+            after = frozenset({len(found)})
+        nearest[id(node)] = after
+    return found
 
 
 def stages(plan: Plan) -> str:
     """What is asked, and after what: calls of one stage run at the same time."""
-    lines: list[str] = []
-    done: set[int] = set()
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        answers, base = unstack(node)
-        if id(node) in done:
-            continue
-        if not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in reversed((base,) if answers else inputs(node))]
-            continue
-        done.add(id(node))
-        if answers:
-            asked = ", ".join(f"{_named(a.column)} = {a.call.label}" for a in answers)
-            lines.append(f"{len(lines) + 1}. ask {asked}")
-    return "\n".join(lines) or "nothing is asked"
+    return "\n".join(map(_stage, staged(plan))) or "nothing is asked"
+
+
+def _stage(stage: Stage) -> str:
+    after = f", after {' and '.join(map(str, sorted(stage.after)))}" if stage.after else ""
+    until = "" if stage.rows is None else f", until {stage.rows:,} row{'s' * (stage.rows != 1)} came out"
+    return f"{stage.number}. ask {', '.join(map(asked, stage.answers))}{after}{until}"
 
 
 def changes(seen: Sequence[tuple[str, Plan, Plan]]) -> str:
-    """What each rule did, in the order in which it happened."""
-    return (
-        "\n".join(f"{rule}: {_heads(before)} -> {_heads(after)}" for rule, before, after in seen) or "no rule applies"
-    )
+    """What each rule did, in the order in which it happened: a line per change."""
+    lines = [f"{rule}: {what}" for rule, before, after in seen for what in _change(before, after)]
+    return "\n".join(lines) or "no rule applies"
 
 
-def _heads(plan: Plan) -> str:
-    """The first steps of a plan: as far as a rule looks."""
-    names = []
-    for _ in range(3):
-        names.append(_label(plan).split(" ", 1)[0])
-        if len(inputs(plan)) != 1:
-            break
-        plan = inputs(plan)[0]
-    return " < ".join(names)
+def _change(before: Plan, after: Plan) -> Iterator[str]:
+    """Read off two plans how the second came from the first, whatever the rule is called."""
+    risen, moved = unstack(after)
+    if risen and type(moved) is type(before) and len(inputs(moved)) == len(inputs(before)):
+        yield from _risen(before, moved)
+    elif (masks := list(_masks(before, after))) or _is_alike(before, after):
+        yield from masks
+    elif is_hidden(after):
+        return
+    elif isinstance(after, Slice) and after.early:
+        yield f"{line(before)} stops asking when enough rows came out"
+    elif isinstance(after, Filter) and isinstance(after.input, Filter) and type(before.input) is not type(after.input):  # type: ignore[union-attr]
+        yield f"FILTER {_short(text(after.input.predicate))} first, then FILTER {_short(text(after.predicate))}"
+    else:
+        yield f"{_short(line(before))} runs before {_short(line(after))}"
 
 
-def _label(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
-    match node:
-        case Scan():
-            return f"SCAN {_scan(node)}"
-        case Filter():
-            return _line("FILTER", shown(node.predicate, _WIDTH))
-        case Select():
-            return _line("SELECT", _items(node.items))
-        case WithColumns():
-            return _line("WITH COLUMNS", _items(node.items))
-        case Sort():
-            return _line("SORT BY", _list(node.by))
-        case Slice():
-            return _slice(node)
-        case Distinct():
-            subset = "all columns" if node.subset is None else _list(node.subset)
-            return _line("UNIQUE BY", f"{subset} keep {node.keep}")
-        case Aggregate():
-            return _line("GROUP BY", f"{_list(node.keys)} AGGREGATE {_items(node.items)}")
-        case Join():
-            how = next((a for a in node.args if isinstance(a, str)), "")
-            return _line(node.verb.upper().replace("_", " "), how)
-        case Answer():
-            return _line("ANSWER", f"{_named(node.column)} = {node.call.label} as {node.call.returns.dtype}")
-        case Native():
-            return _line(node.verb.upper().replace("_", " "), _arguments(node))
+def _risen(before: Plan, moved: Plan) -> Iterator[str]:
+    for side, (old, new) in enumerate(zip(inputs(before), inputs(moved), strict=True)):
+        stayed = {a.column for a in unstack(new)[0]}
+        for answer in unstack(old)[0]:
+            if answer.column in stayed:
+                continue
+            if carried(moved, side, [answer.column])[answer.column]:
+                yield f"{asked(answer)} is asked after {_short(line(moved))}"
+            else:
+                yield f"{asked(answer)} is never asked: {_short(line(moved))} drops it unread"
 
 
-def _slice(node: Slice) -> str:
-    rows = "all rows" if node.length is None else f"{node.length:,} rows"
-    offset = f" from {node.offset:,}" if node.offset else ""
-    return f"KEEP {rows}{offset}" + (", reading no more than it takes" if node.early else "")
+def _masks(before: Plan, after: Plan) -> Iterator[str]:
+    known = {(p.column, str(p.expr)) for p in _prompts(before)}
+    for prompt in _prompts(after):
+        rows = mask(prompt)
+        if rows is not None and (prompt.column, str(prompt.expr)) not in known:
+            yield f"{cut(prompt.call.label)} is asked only {_short(where(rows))}"
 
 
-def _arguments(node: Native) -> str:
-    values = (*node.args, *node.kwargs.values())
-    return ", ".join(shown(v) if isinstance(v, pl.Expr) else str(v) for v in values if v is not None)
+def _is_alike(before: Plan, after: Plan) -> bool:
+    return type(before) is type(after) and line(before) == line(after)
 
 
-def _list(exprs: Sequence[pl.Expr]) -> str:
-    return ", ".join(map(shown, exprs))
+def _prompts(plan: Plan) -> Iterator[Prompt]:
+    todo = [plan]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Select | WithColumns | Aggregate):
+            yield from (i for i in node.items if isinstance(i, Prompt))
+        todo += inputs(node)
 
 
-def _scan(node: Scan) -> str:
-    lines = node.frame.explain(optimized=False).splitlines() or [""]
-    return lines[-1].strip()[:_WIDTH]
-
-
-def _items(items: tuple[Item, ...]) -> str:
-    return ", ".join(f"prompt of {_named(i.column)}" if isinstance(i, Prompt) else shown(i) for i in items)
-
-
-def _named(column: str) -> str:
-    return "llm" if column.startswith(PREFIX) else repr(column)
-
-
-def _line(word: str, text: str) -> str:
-    text = " ".join(text.split())
-    return f"{word} {text if len(text) <= _WIDTH else text[: _WIDTH - 1] + '…'}".rstrip()
+def _short(words: str) -> str:
+    return cut(words, 60)

@@ -19,6 +19,7 @@ from polar_llama.planner.nodes import (
     Select,
     Slice,
     Sort,
+    Union,
     WithColumns,
     apply,
     expression,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from polar_llama.planner.nodes import Item, Plan
 
 
-def reads_of(node: Plan) -> tuple[frozenset[str] | None, ...]:  # noqa: PLR0911 -- one line a node
+def reads_of(node: Plan) -> tuple[frozenset[str] | None, ...]:  # noqa: C901, PLR0911 -- one case a node
     """Per input: the columns whose values a resolved step looks at; None when it may be any."""
     match node:
         case Scan() | Slice():
             return (frozenset(),)
+        case Union():
+            return (frozenset(),) * len(node.frames)
         case Filter():
             return (reads([node.predicate]),)
         case Select() | WithColumns():
@@ -64,7 +67,7 @@ def _bare(item: Item) -> str | None:
 def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[str]]:
     """Under which names columns of one input leave a step that does not read them: none, one or several."""
     match node:
-        case Filter() | Sort() | Slice() | Distinct():
+        case Filter() | Sort() | Slice() | Distinct() | Union():
             return {c: [c] for c in columns}
         case Select():
             return {c: _copies(node.items, c) for c in columns}

@@ -136,6 +136,14 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Union:
+    """Frames of one schema, one under the other."""
+
+    frames: tuple[Plan, ...]
+    schema: pl.Schema | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """Replaces the prompts in `column` by their answers, in place; a null prompt gives null."""
 
@@ -147,7 +155,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Native:
-    """Any other verb of one frame: the `PyLazyFrame` method and its arguments.
+    """Any other verb of one frame: the method of `PyLazyFrame` (or, in `MOVES`, of `LazyFrame`) and its arguments.
 
     `reads` names the columns whose values it looks at, when it only moves, renames, repeats or drops
     the others; None means that it may look at every value, and every answer comes first.
@@ -161,7 +169,10 @@ class Native:
     schema: pl.Schema | None = None
 
 
-Plan = Scan | Filter | Select | WithColumns | Sort | Slice | Distinct | Aggregate | Join | Answer | Native
+Plan = Scan | Filter | Select | WithColumns | Sort | Slice | Distinct | Aggregate | Join | Union | Answer | Native
+
+MOVES = frozenset({"reverse", "gather_every", "shift"})
+"""Verbs that move whole rows, which Polars writes as a select over every column."""
 
 
 def inputs(node: Plan) -> tuple[Plan, ...]:
@@ -171,6 +182,8 @@ def inputs(node: Plan) -> tuple[Plan, ...]:
             return ()
         case Join():
             return node.left, node.right
+        case Union():
+            return node.frames
         case _:
             return (node.input,)
 
@@ -184,6 +197,8 @@ def with_inputs(node: Plan, new: tuple[Plan, ...]) -> Plan:
             return node
         case Join():
             return replace(node, left=new[0], right=new[1])
+        case Union():
+            return replace(node, frames=new)
         case _:
             return replace(node, input=new[0])
 
@@ -196,7 +211,7 @@ def expression(item: Item) -> pl.Expr:
     return item
 
 
-def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:  # noqa: C901, PLR0911 -- one case a node
+def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:  # noqa: C901, PLR0911, PLR0912 -- one case a node
     """What a node does to native frames; an `Answer` is not native and is left to the caller.
 
     Polars' low-level methods are called, not the verbs, which notice answer columns and would record.
@@ -221,7 +236,11 @@ def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:  # noqa
             return _aggregated(node, frames[0])
         case Join():
             return _play(frames[0], node.verb, frames[1]._ldf, *node.args, **node.kwargs)
+        case Union():
+            return pl.concat(frames)
         case Native():
+            if node.verb in MOVES:
+                return getattr(frames[0], node.verb)(*node.args, **node.kwargs)  # type: ignore[no-any-return]
             return _play(frames[0], node.verb, *node.args, **node.kwargs)
         case Answer():
             return frames[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from polar_llama.planner.exprs import reads
+from polar_llama.planner.nodes import MOVES
 from polar_llama.planner.schema import selected
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ READS: dict[str, Reader] = {
     "with_row_index": _nothing,
     "tail": _nothing,
     "cache": _nothing,
+    **dict.fromkeys(MOVES, _nothing),
     "hint_sorted": _nothing,
     "explode": _subset,
     "unnest": _subset,

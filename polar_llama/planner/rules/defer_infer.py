@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polar_llama.planner.answers import stack, unstack
 from polar_llama.planner.exprs import touches
 from polar_llama.planner.flow import carried, reads_of
-from polar_llama.planner.nodes import Answer, Scan, inputs, with_inputs
+from polar_llama.planner.nodes import Answer, Scan, Union, inputs, with_inputs
 
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
@@ -25,6 +26,8 @@ def defer_infer(node: Plan) -> Plan:
     """
     if isinstance(node, Answer | Scan):
         return node
+    if isinstance(node, Union):
+        return _shared(node)
     below: list[Plan] = []
     risen: list[Answer] = []
     for side, (source, read) in enumerate(zip(inputs(node), reads_of(node), strict=True)):
@@ -35,3 +38,15 @@ def defer_infer(node: Plan) -> Plan:
         risen += [Answer(plan, name, a.call) for a in free for name in names[a.column]]
     moved = with_inputs(node, tuple(below))
     return stack(moved, risen)
+
+
+def _shared(node: Union) -> Plan:
+    """Past a concatenation rise the answers that every frame has; any other would fill rows that are none of its own."""
+    stacks = [unstack(frame) for frame in node.frames]
+    first, *others = [{a.column: a for a in answers} for answers, _ in stacks]
+    common = [a for c, a in first.items() if all(c in o and o[c].call == a.call for o in others)]
+    if not common:
+        return node
+    columns = {a.column for a in common}
+    below = [stack(plan, [a for a in answers if a.column not in columns]) for answers, plan in stacks]
+    return stack(replace(node, frames=tuple(below)), common)

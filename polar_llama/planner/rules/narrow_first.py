@@ -17,6 +17,7 @@ from polar_llama.planner.nodes import (
     Scan,
     Slice,
     Sort,
+    Union,
     WithColumns,
     expression,
 )
@@ -79,7 +80,7 @@ def _name(item: Prompt | pl.Expr) -> str:
 
 def asks(node: Plan) -> bool:
     """Whether an answer is filled in below, on the way to the next join or scan."""
-    while not isinstance(node, Scan | Join):
+    while not isinstance(node, Scan | Join | Union):
         if isinstance(node, Answer):
             return True
         node = node.input
