@@ -23,11 +23,11 @@ from polar_llama.exec.dispatch import dispatcher
 from polar_llama.exec.failures import Failures
 from polar_llama.exec.keys import Keyer
 from polar_llama.exec.pool import provider_for, silent_provider, without_secrets
-from polar_llama.exec.price import price
+from polar_llama.exec.price import Price, price
 from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
 from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
-from polar_llama.providers.base import Ask, Failure
+from polar_llama.providers.base import Ask, Checks, Failure
 from polar_llama.providers.registry import split_model
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ CANCELLED = Failure("stopped", "the run was cancelled before this row was asked"
 
 DEFAULT_WINDOW = 32
 """Requests in flight, about, where the user sets no limit: what the adaptive limit starts from."""
+
+UNKNOWN = Price(1e-7, 1e-8, 5e-7)
+"""Stands for prices that are not known where calls are compared: output costs five times input, as most do."""
+
+SHORT, LONG = 10, 200
+"""Tokens of an answer with a type, and of one in prose, where calls are compared."""
 
 _scopes = itertools.count()
 
@@ -127,6 +133,13 @@ class Run:
         """About how many requests may be in flight at once."""
         return self._settings.max_concurrency or DEFAULT_WINDOW
 
+    def rate(self, call: Call, size: float) -> float:
+        """About what a call costs for a prompt of so many bytes, to compare calls by; in US dollars where known."""
+        name = call.model or self._settings.model or ""
+        known = price(*split_model(name)) or UNKNOWN
+        inputs = (size + len((call.system or "").encode()) + len((call.returns.schema or "").encode())) / 4
+        return inputs * known.input + (call.max_tokens or (SHORT if call.returns.schema else LONG)) * known.output
+
     def cancel(self) -> None:
         """Send nothing more and stop waiting, soon; from any thread."""
         self._cancelled.set()
@@ -202,6 +215,8 @@ class Run:
         writes = settings.cache in {"use", "refresh"}
         limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
         ask = _shared_by_all_rows(call, model)
+        if isinstance(provider, Checks):
+            provider.check(ask)
         tally = Tally()
         meter = self._meter(call, name, tally)
         question = Question(

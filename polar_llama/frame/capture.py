@@ -19,6 +19,7 @@ import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy
 
 from polar_llama.call import is_answer
+from polar_llama.errors import PlanError
 
 VERBS = (
     "with_columns",
@@ -145,20 +146,33 @@ def _group_by(_: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[st
 
 
 def _agg(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
-    known = getattr(self, "_polar_llama", None)
-    if known is not None and holds_call((args, kwargs)):
-        return _grouped(known[0]).having(*known[1]).agg(*args, **kwargs)
+    if holds_call((args, kwargs)):
+        grouping, having = _grouping(self)
+        return _grouped(grouping).having(*having).agg(*args, **kwargs)
     return ORIGINALS["agg"](self, *args, **kwargs)  # type: ignore[no-any-return]
 
 
 def _having(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LazyGroupBy:
-    known = getattr(self, "_polar_llama", None)
-    if known is not None and holds_call((args, kwargs)):
-        return _grouped(known[0]).having(*known[1], *args)
+    if holds_call((args, kwargs)):
+        grouping, having = _grouping(self)
+        return _grouped(grouping).having(*having, *args)
     result: LazyGroupBy = ORIGINALS["having"](self, *args, **kwargs)
-    if known is not None:
-        result._polar_llama = known[0], (*known[1], *args)  # type: ignore[attr-defined]
+    if hasattr(self, "_polar_llama"):
+        grouping, having = _grouping(self)
+        result._polar_llama = grouping, (*having, *args)  # type: ignore[attr-defined]
     return result
+
+
+def _grouping(groups: LazyGroupBy) -> Any:
+    """What a `group_by` was told, and the `having` after it."""
+    known = getattr(groups, "_polar_llama", None)
+    if known is None:
+        msg = (
+            "llm() cannot be used in the agg() of this grouping (group_by_dynamic, rolling, or a group_by made before "
+            "the first llm()). Hint: put it in a column first, with_columns(a=llm(...)), and aggregate that column"
+        )
+        raise PlanError(msg)
+    return known
 
 
 def _concat(_: str, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

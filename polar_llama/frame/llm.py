@@ -9,7 +9,7 @@ import polars as pl
 from pydantic_core import to_json
 
 from polar_llama.call import Call, intern
-from polar_llama.errors import ConfigurationError
+from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.capture import arm
 from polar_llama.template import Template, is_template, parse_template
 from polar_llama.types import answer_type
@@ -96,12 +96,22 @@ def _source(prompt: str | pl.Expr) -> tuple[pl.Expr | Template, str]:
         return source, f'llm("{_short(prompt)}")'
     if isinstance(prompt, pl.Expr):
         prompt = prompt.as_expr() if isinstance(prompt, pl.selectors.Selector) else prompt
+        if "element()" in str(prompt) and _reads_element(prompt):
+            msg = (
+                "a prompt cannot be made of pl.element(): inside a list nothing can be asked. "
+                "Hint: explode the list, ask in a with_columns(), and group the answers again"
+            )
+            raise PlanError(msg)
         return prompt, f"llm({_short(str(prompt))})"
     msg = (
         f"a prompt must be a column's name, a template or an expression, not {type(prompt).__name__}. "
         'Hint: llm("question"), llm("Answer: {question}") or llm(pl.col("question"))'
     )
     raise ConfigurationError(msg)
+
+
+def _reads_element(expr: pl.Expr) -> bool:
+    return expr.meta.eq(pl.element()) or any(map(_reads_element, expr.meta.pop()))
 
 
 def _short(text: str) -> str:

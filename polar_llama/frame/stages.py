@@ -9,13 +9,18 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama.exec.run import Slot
+from polar_llama.frame.order import Order
 from polar_llama.planner.nodes import Filter, Scan, Select, apply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from polar_llama.exec.run import Run
     from polar_llama.planner.nodes import Answer
+    from polar_llama.planner.sieve import Predicate
+
+MOST_ROWS = 4_096
+"""Rows that are put through a sieve at a time, once it is known: enough to keep a provider busy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +52,30 @@ class RunStages:
 
         return register_io_source(source, schema=schema, explain_name="polar_llama", is_pure=False)
 
+    def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
+        """The rows that pass all predicates, asked in the order that has turned out cheapest."""
+        order = Order(predicates, self.run.rate)
+        slots = {a.column for p in predicates for a in p.answers}
+
+        def source(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            wanted = None if with_columns is None else _wanted({*with_columns, *slots}, predicate, schema)
+            read = kept(frame, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
+            pieces, size, left = Pieces(iter(read)), self.run.window, n_rows
+            while left != 0 and (piece := pieces.take(size)) is not None:
+                size = min(2 * size, MOST_ROWS)
+                for asked in order.of(piece):
+                    answered = self.run.answer([piece], [Slot(a.column, a.call) for a in asked.answers])
+                    passed = projected(pl.concat(answered), asked.expr, None)
+                    order.saw(asked, piece.height, passed.height)
+                    piece = passed
+                out = piece if left is None else piece.head(left)
+                left = None if left is None else left - out.height
+                yield projected(out, predicate, with_columns)
+
+        return register_io_source(source, schema=schema, explain_name="polar_llama sieve", is_pure=False)
+
     def until(
         self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
     ) -> pl.LazyFrame:
@@ -68,7 +97,7 @@ class RunStages:
         return register_io_source(source, schema=schema, explain_name="polar_llama until", is_pure=False)
 
 
-def _wanted(with_columns: Sequence[str], predicate: pl.Expr | None, schema: pl.Schema) -> list[str]:
+def _wanted(with_columns: Iterable[str], predicate: pl.Expr | None, schema: pl.Schema) -> list[str]:
     """The columns a source needs for what Polars asks of it, in the schema's order."""
     names = {*with_columns, *(() if predicate is None else predicate.meta.root_names())}
     return [c for c in schema if c in names]

@@ -118,10 +118,11 @@ def _risen(before: Plan, moved: Plan) -> Iterator[str]:
         for answer in unstack(old)[0]:
             if answer.column in stayed:
                 continue
-            if carried(moved, side, [answer.column])[answer.column]:
+            if not carried(moved, side, [answer.column])[answer.column]:
+                why = "nothing reads it" if is_hidden(moved) else f"{_short(line(moved))} drops it unread"
+                yield f"{asked(answer)} is never asked: {why}"
+            elif not is_hidden(moved):
                 yield f"{asked(answer)} is asked after {_short(line(moved))}"
-            else:
-                yield f"{asked(answer)} is never asked: {_short(line(moved))} drops it unread"
 
 
 def _masks(before: Plan, after: Plan) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _masks(before: Plan, after: Plan) -> Iterator[str]:
     for prompt in _prompts(after):
         rows = mask(prompt)
         if rows is not None and (prompt.column, str(prompt.expr)) not in known:
-            yield f"{cut(prompt.call.label)} is asked only {_short(where(rows))}"
+            yield f"{cut(prompt.call.label)} is asked {_short(where(rows))}"
 
 
 def _is_alike(before: Plan, after: Plan) -> bool:

@@ -9,11 +9,13 @@ import polars as pl
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.nodes import Scan, Slice, apply, inputs, with_inputs
 from polar_llama.planner.rules.stop_early import piecewise
+from polar_llama.planner.sieve import sieve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polar_llama.planner.nodes import Answer, Plan
+    from polar_llama.planner.sieve import Predicate
 
 
 class Stages(Protocol):
@@ -25,6 +27,16 @@ class Stages(Protocol):
         Args:
             frame: The frame with the slots.
             answers: The answers to fill in.
+            schema: The schema with the answers' dtypes.
+        """
+        ...
+
+    def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
+        """The rows that pass all predicates, with their answers: the order of asking follows what has been seen.
+
+        Args:
+            frame: The frame with the slots of all of them.
+            predicates: The predicates and the answers they read.
             schema: The schema with the answers' dtypes.
         """
         ...
@@ -64,6 +76,8 @@ def _below(node: Plan) -> tuple[Plan, ...]:
     """What has to be lowered before a node."""
     if isinstance(node, Slice) and node.early and (steps := piecewise(node)):
         return inputs(steps[-1])
+    if (chain := sieve(node)) is not None:
+        return (chain[1],)
     answers, base = unstack(node)
     return (base,) if answers else inputs(node)
 
@@ -81,10 +95,15 @@ def _lowered(node: Plan, frames: tuple[pl.LazyFrame, ...], stages: Stages) -> pl
 
         schema = step(frames[0].clear()).collect_schema()
         return apply(node, (stages.until(frames[0], step, node.offset + node.length, schema),))
+    if (chain := sieve(node)) is not None:
+        predicates = chain[0]
+        return stages.sieve(frames[0], predicates, _schema(frames[0], [a for p in predicates for a in p.answers]))
     answers, _ = unstack(node)
-    if not answers:
-        return apply(node, frames)
-    schema = pl.Schema(frames[0].collect_schema())
+    return stages.answer(frames[0], answers, _schema(frames[0], answers)) if answers else apply(node, frames)
+
+
+def _schema(frame: pl.LazyFrame, answers: Sequence[Answer]) -> pl.Schema:
+    schema = pl.Schema(frame.collect_schema())
     for answer in answers:
         schema[answer.column] = answer.call.dtype
-    return stages.answer(frames[0], answers, schema)
+    return schema

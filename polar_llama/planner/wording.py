@@ -36,6 +36,9 @@ WIDTH = 100
 _ANSWER = re.compile(r'col\("(' + re.escape(PREFIX) + r'[0-9a-f]{24})"\)(\.alias\("[^"]*"\))?')
 _NUMBER = re.compile(r"dyn (?:int|float): (-?[\w.+-]+)")
 _ATOM = r'(?:col\("[^"]*"\)|llm\("[^"]*"\)|"[^"]*"|[-\w.]+|\[[^\[\]]*\])'
+_HOW = frozenset({"inner", "left", "right", "full", "semi", "anti", "cross"})
+_HIDDEN = re.compile(re.escape(PREFIX) + r"[\w ]*")
+_TWICE = re.compile(r'(\.alias\("[^"]*"\))\1+')
 _LEFT, _RIGHT = re.compile(rf"(?<=\[)\(({_ATOM})\)(?= )"), re.compile(rf"(?<= )\(({_ATOM})\)(?=\])")
 _BY_NAME = re.compile(r"cs\.by_name\(((?:'[^']*'(?:, )?)*)require_all=true\)")
 _SOURCE = re.compile(r"(?:DF (\[.*?\])|\bSCAN \[(.*?)\]$|^ *PYTHON\[(.*)\] SCAN)", re.MULTILINE)
@@ -65,8 +68,7 @@ def line(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
         case Union():
             return f"CONCAT {len(node.frames)} frames"
         case Join():
-            how = next((a for a in node.args if isinstance(a, str)), "")
-            return _line(node.verb.upper().replace("_", " "), how)
+            return _line(node.verb.upper().replace("_", " "), _join(node))
         case Answer():
             return _line("ANSWER", f"{asked(node)} as {node.call.returns.dtype}")
         case Native():
@@ -87,12 +89,13 @@ def is_hidden(node: Plan) -> bool:
 def text(expr: pl.Expr) -> str:
     """An expression: calls by their template, without the brackets that say nothing."""
     found = _ANSWER.sub(lambda match: _label(match[1]), str(expr))
-    found = _NUMBER.sub(r"\1", _one_line(found))
+    found = _TWICE.sub(r"\1", _NUMBER.sub(r"\1", _one_line(found)))
     while (simpler := _RIGHT.sub(r"\1", _LEFT.sub(r"\1", found))) != found:
         found = simpler
     if found.startswith("[") and _closing(found) == len(found) - 1:
         found = found[1:-1]
-    return found.removeprefix(".").replace("(.when(", "(when(")
+    found = found.replace(" !=v ", " is not ").replace(" ==v ", " is ")
+    return _HIDDEN.sub("llm", found).removeprefix(".").replace("(.when(", "(when(")
 
 
 def cut(words: str, width: int = WIDTH) -> str:
@@ -139,10 +142,17 @@ def _slice(node: Slice) -> str:
     return f"KEEP {rows}{offset}" + (", asking no more than it takes" if node.early else "")
 
 
+def _join(node: Join) -> str:
+    how = next((a for a in node.args if isinstance(a, str) and a in _HOW), "")
+    left, right = (_value(keys) if isinstance(keys, list | pl.Expr) else "" for keys in node.args[:2])
+    on = left if left == right or not right else f"{left} = {right}"
+    return f"{how} ON {on}".strip() if on else how
+
+
 def _arguments(node: Native) -> str:
     if node.verb == "rename":
         return ", ".join(f"{old!r} to {new!r}" for old, new in zip(*node.args[:2], strict=True))
-    values = [v for v in (*node.args, *node.kwargs.values()) if v is not None and not isinstance(v, bool)]
+    values = [v for v in (*node.args, *node.kwargs.values()) if v is not None]
     return ", ".join(filter(None, map(_value, values)))
 
 
@@ -152,6 +162,8 @@ def _value(value: object) -> str:
     if isinstance(value, pl.Expr):
         shown = text(value).replace(" | cs.by_name(require_all=true)", "")
         return _BY_NAME.sub(lambda m: m[1].removesuffix(", "), shown).replace("cs.empty()", "")
+    if isinstance(value, bool):
+        return ""
     return "a function" if callable(value) else str(value)
 
 

@@ -41,7 +41,7 @@ def defer_infer(node: Plan) -> Plan:
 
 
 def _shared(node: Union) -> Plan:
-    """Past a concatenation rise the answers that every frame has; any other would fill rows that are none of its own."""
+    """Past a concatenation rise the answers that every frame has; others would fill rows that are not theirs."""
     stacks = [unstack(frame) for frame in node.frames]
     first, *others = [{a.column: a for a in answers} for answers, _ in stacks]
     common = [a for c, a in first.items() if all(c in o and o[c].call == a.call for o in others)]
