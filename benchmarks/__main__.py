@@ -6,13 +6,18 @@ import argparse
 import os
 import sys
 
-from benchmarks import cpu, throughput
+from benchmarks import cached, cpu, faults, overhead, throughput
 
 LINES = {
     "distinct": throughput.distinct,
     "repeated": throughput.repeated,
     "uncached": cpu.uncached,
     "writing": cpu.writing,
+    "cached": cached.cached,
+    "faulty": faults.faulty,
+    "crowded": faults.crowded,
+    "armed": overhead.armed,
+    "planning": overhead.planning,
 }
 
 

@@ -168,8 +168,9 @@ def _grouping(groups: LazyGroupBy) -> Any:
     known = getattr(groups, "_polar_llama", None)
     if known is None:
         msg = (
-            "llm() cannot be used in the agg() of this grouping (group_by_dynamic, rolling, or a group_by made before "
-            "the first llm()). Hint: put it in a column first, with_columns(a=llm(...)), and aggregate that column"
+            "llm() cannot be used in the agg() of this grouping: it is a group_by_dynamic or a rolling, or was made "
+            "before the first llm() of this process. Hint: put it in a column first, with_columns(a=llm(...)), and "
+            "aggregate that column; or write the expression before the group_by: a = llm(...)"
         )
         raise PlanError(msg)
     return known

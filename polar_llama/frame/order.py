@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """Ranks predicates by their cost a row over the share of rows they drop, as seen so far.
+    """Picks the next predicate by its cost a row over the share of rows it drops, as seen so far.
 
-    That order costs least when predicates are independent (Hellerstein and Stonebraker, 1993). A share
-    is counted from one row passed and one dropped, so that nothing is certain before it has been seen.
+    That order costs least when predicates are independent (Hellerstein and Stonebraker, 1993). They may
+    not be, so what is seen of a predicate is kept apart by which others had passed before. A predicate
+    that was never first is taken to drop everything, so that each is tried first once unless its price
+    forbids. A share is counted from one row passed and one dropped: nothing is certain soon.
 
     Args:
         predicates: The predicates.
@@ -27,20 +29,28 @@ class Order:
     def __init__(self, predicates: Sequence[Predicate], rate: Callable[[Call, float], float]) -> None:
         self._predicates = predicates
         self._rate = rate
-        self._seen = {id(p): (1, 2) for p in predicates}
+        self._seen: dict[tuple[int, frozenset[int]], tuple[int, int]] = {}
 
-    def of(self, piece: pl.DataFrame) -> list[Predicate]:
-        """The predicates in order, for a piece whose slots are rendered; ties stay as written."""
-        return sorted(self._predicates, key=lambda p: self._cost(p, piece) / self._dropping(p))
+    def next(self, piece: pl.DataFrame, done: Sequence[Predicate]) -> Predicate | None:
+        """The predicate to ask next for the rows that have passed those done; ties stay as written."""
+        left = [p for p in self._predicates if not any(p is d for d in done)]
+        return min(left, key=lambda p: self._cost(p, piece) / self._dropping(p, done), default=None)
 
-    def saw(self, predicate: Predicate, rows: int, passed: int) -> None:
+    def saw(self, predicate: Predicate, done: Sequence[Predicate], rows: int, passed: int) -> None:
         """Remember how many of the rows asked have passed."""
-        before, asked = self._seen[id(predicate)]
-        self._seen[id(predicate)] = before + passed, asked + rows
+        key = self._key(predicate, done)
+        before, asked = self._seen.get(key, (1, 2))
+        self._seen[key] = before + passed, asked + rows
 
-    def _dropping(self, predicate: Predicate) -> float:
-        passed, asked = self._seen[id(predicate)]
+    def _dropping(self, predicate: Predicate, done: Sequence[Predicate]) -> float:
+        seen = self._seen.get(self._key(predicate, done)) or self._seen.get(self._key(predicate, ()))
+        if seen is None:
+            return 1.0 if not done else 0.5
+        passed, asked = seen
         return max(1 - passed / asked, 1e-9)
+
+    def _key(self, predicate: Predicate, done: Sequence[Predicate]) -> tuple[int, frozenset[int]]:
+        return id(predicate), frozenset(map(id, done))
 
     def _cost(self, predicate: Predicate, piece: pl.DataFrame) -> float:
         total = 0.0

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from polar_llama.planner.nodes import Answer
     from polar_llama.planner.sieve import Predicate
 
-MOST_ROWS = 4_096
-"""Rows that are put through a sieve at a time, once it is known: enough to keep a provider busy."""
+LEAST_ROWS, MOST_ROWS = 8, 4_096
+"""Rows that are put through a sieve at a time: enough to learn from, and enough to keep a provider busy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +62,15 @@ class RunStages:
         ) -> Iterator[pl.DataFrame]:
             wanted = None if with_columns is None else _wanted({*with_columns, *slots}, predicate, schema)
             read = kept(frame, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
-            pieces, size, left = Pieces(iter(read)), self.run.window, n_rows
-            while left != 0 and (piece := pieces.take(size)) is not None:
-                size = min(2 * size, MOST_ROWS)
-                for asked in order.of(piece):
+            pieces, left = Pieces(iter(read)), n_rows
+            sizes = first_sizes(self.run.window, len(predicates))
+            while left != 0 and (piece := pieces.take(next(sizes))) is not None:
+                done: list[Predicate] = []
+                while (asked := order.next(piece, done)) is not None:
                     answered = self.run.answer([piece], [Slot(a.column, a.call) for a in asked.answers])
                     passed = projected(pl.concat(answered), asked.expr, None)
-                    order.saw(asked, piece.height, passed.height)
-                    piece = passed
+                    order.saw(asked, done, piece.height, passed.height)
+                    piece, done = passed, [*done, asked]
                 out = piece if left is None else piece.head(left)
                 left = None if left is None else left - out.height
                 yield projected(out, predicate, with_columns)
@@ -121,6 +122,16 @@ def _read_by(step: Callable[[pl.LazyFrame], pl.LazyFrame], frame: pl.LazyFrame) 
 
     step(register_io_source(source, schema=schema))._collect_eager()
     return [c for c in schema if c in read]
+
+
+def first_sizes(window: int, predicates: int) -> Iterator[int]:
+    """Sizes of the pieces of a sieve: small ones while each predicate is tried first, then ever larger ones."""
+    small = max(LEAST_ROWS, window // predicates)
+    yield from [small] * predicates
+    size = max(small, window)
+    while True:
+        yield size
+        size = min(2 * size, MOST_ROWS)
 
 
 def reach(left: int, asked: int, passed: int, window: int) -> int:

@@ -6,7 +6,7 @@ A provider knows one wire format. It knows no rows, no retries and no cache: tho
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,6 +174,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Free what the provider holds."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A provider that can tell before the first request that a call cannot be asked; a custom one need not."""
+
+    def check(self, ask: Ask) -> None:
+        """Raise `ConfigurationError` if the model does not take a parameter of the call. Sends nothing."""
         ...
 
 

@@ -30,10 +30,10 @@ def retry_after(headers: Mapping[str, str], clock: Callable[[], float] = time.ti
         found = _number(headers.get(name))
         if found is not None:
             return found * scale
-    until = _date(headers.get("retry-after"))
+    until = http_date(headers.get("retry-after"))
     if until is None:
         return None
-    now = _date(headers.get("date"))
+    now = http_date(headers.get("date"))
     return max(0.0, until - (clock() if now is None else now))
 
 
@@ -79,7 +79,8 @@ def _count(text: str | None) -> int | None:
     return None if found is None else int(found)
 
 
-def _date(text: str | None) -> float | None:
+def http_date(text: str | None) -> float | None:
+    """Seconds since 1970 of a date as HTTP writes it; None for anything else."""
     try:
         return parsedate_to_datetime(text).timestamp() if text else None
     except (ValueError, OverflowError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic_core import from_json, to_json
 
 from polar_llama.errors import ConfigurationError
-from polar_llama.providers.base import HEALS, Failure, Response
+from polar_llama.providers.base import Failure, Response
 from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
+from polar_llama.providers.forms import Forms
 from polar_llama.providers.openai_body import FORMS, prepare
 from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
 from polar_llama.providers.schema import drop_nulls
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from polar_llama.providers.base import Ask, Connection, Provider, Request
     from polar_llama.providers.endpoint import Endpoint
-    from polar_llama.providers.openai_body import Body, Form
+    from polar_llama.providers.forms import Form
+    from polar_llama.providers.openai_body import Body
     from polar_llama.transport.base import Reply
 
 _K = TypeVar("_K")
@@ -54,6 +55,9 @@ class Dialect:
         knows_schemas: Whether the server is known to take `json_schema`; others are tried.
         needs_key: Whether nothing is sent without a key.
         headers: Sent with every request.
+        key_header: Where the key goes; in `authorization` it is a bearer token.
+        strict: The models that can be held to a schema, of a server that knows schemas.
+        unknown: Parameters that the server refuses.
     """
 
     key: str = "OPENAI_API_KEY"
@@ -61,6 +65,9 @@ class Dialect:
     knows_schemas: bool = False
     needs_key: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    key_header: str = "authorization"
+    strict: re.Pattern[str] = re.compile("")
+    unknown: frozenset[str] = frozenset()
 
 
 def create(connection: Connection) -> Provider:
@@ -89,15 +96,6 @@ def create(connection: Connection) -> Provider:
     return ChatProvider(at, dialect, connection)
 
 
-@dataclass(slots=True)
-class _Schemas:
-    """How a model takes schemas, as far as it is known."""
-
-    form: Form = "schema"
-    proven: bool = False
-    first: asyncio.Event | None = None
-
-
 class ChatProvider:
     """A server of chat completions.
 
@@ -115,8 +113,22 @@ class ChatProvider:
         self._connection = connection
         self._fixed = {"content-type": "application/json", **dialect.headers}
         self._bodies: dict[tuple[Ask, Form], Body] = {}
-        self._schemas: dict[str, _Schemas] = {}
-        self._lesser: dict[Ask, Form] = {}
+        self._forms = Forms(FORMS, _ABOUT_SCHEMAS)
+
+    def url(self, ask: Ask) -> str:  # noqa: ARG002 -- at Azure the model is part of it
+        """Where a call is sent."""
+        return self._url
+
+    def check(self, ask: Ask) -> None:
+        """Raise what would keep every request of a call from being sent.
+
+        Raises:
+            ConfigurationError: If the options set what is not an option, or what the server does not take.
+        """
+        try:
+            self._body(ask, "schema")
+        except BodyError as error:
+            raise ConfigurationError(f"{ask.model} cannot be asked: {error}") from None
 
     async def aclose(self) -> None:
         """Nothing to free: the transport is shared."""
@@ -125,46 +137,7 @@ class ChatProvider:
         """Ask once; the first question with a schema also finds out how the server takes schemas."""
         if request.ask.schema is None:
             return (await self._once(request, "schema"))[0]
-        known = self._schemas.get(request.ask.model)
-        if known is None:
-            known = self._schemas[request.ask.model] = _Schemas(proven=self._dialect.knows_schemas)
-        if known.proven:
-            return await self._descend(request, known)
-        if known.first is not None:
-            await known.first.wait()  # so that a refusal is met once, and not by every request under way
-            return await self._descend(request, known)
-        known.first = asyncio.Event()
-        try:
-            return await self._descend(request, known)
-        finally:
-            known.first.set()
-
-    async def _descend(self, request: Request, known: _Schemas) -> Response | Failure:
-        """Ask in the best form known to work, then in the lesser ones, as long as the form is what is refused."""
-        refused: Failure | None = None
-        said = False
-        start = self._lesser.get(request.ask, known.form)
-        for form in FORMS[FORMS.index(start) :]:
-            outcome, problem = await self._once(request, form)
-            if isinstance(outcome, Response):
-                self._learn(request.ask, known, form, refused=refused is not None, said=said)
-                return outcome
-            if problem is None or not (_names_form(outcome, problem) or _may_mean_form(outcome, problem, known)):
-                return outcome if refused is None or outcome.kind in HEALS else refused
-            said = said or _names_form(outcome, problem)
-            refused = refused or outcome
-        assert refused is not None  # noqa: S101 -- the loop runs at least once
-        return refused
-
-    def _learn(self, ask: Ask, known: _Schemas, form: Form, *, refused: bool, said: bool) -> None:
-        """Remember the form that was answered; `refused`: after a better one was not, `said`: and named as why."""
-        if not refused:
-            if FORMS.index(form) <= FORMS.index(known.form):
-                known.form, known.proven = form, True
-        elif not known.proven:
-            known.form, known.proven = form, True
-        elif said:  # the server takes schemas, but not this one
-            _remember(self._lesser, ask, form)
+        return await self._forms.ask(request, self._once, "schema", proven=self._dialect.knows_schemas)
 
     async def _once(self, request: Request, form: Form) -> tuple[Response | Failure, Problem | None]:
         """One exchange; the problem is there when the server answered with an error."""
@@ -176,9 +149,13 @@ class ChatProvider:
         key = (self._connection.secret(self._dialect.key) or "").strip()
         if (wrong := self._wrong_key(key)) is not None:
             return wrong, None
-        headers = {**self._fixed, "authorization": f"Bearer {key}"} if key else self._fixed
+        headers = self._fixed
+        if key:
+            name = self._dialect.key_header
+            headers = {**headers, name: f"Bearer {key}" if name == "authorization" else key}
         try:
-            reply = await self._connection.transport().send("POST", self._url, headers, content, request.timeout)
+            transport = self._connection.transport()
+            reply = await transport.send("POST", self.url(request.ask), headers, content, request.timeout)
         except TransportError as error:
             return Failure(error.kind, str(error)), None
         if reply.status == 200:  # noqa: PLR2004
@@ -232,28 +209,14 @@ class ChatProvider:
     def _body(self, ask: Ask, form: Form) -> Body:
         found = self._bodies.get((ask, form))
         if found is None:
-            found = _remember(self._bodies, (ask, form), prepare(ask, form, self._max_tokens(ask.model)))
+            found = _remember(self._bodies, (ask, form), self._prepared(ask, form))
         return found
 
-
-def _names_form(outcome: Failure, problem: Problem) -> bool:
-    """Whether a server says that it does not take schemas in this form."""
-    words = f"{problem.message} {problem.type} {problem.code}".lower()
-    return (
-        outcome.status in {400, 404, 422, 501}
-        and outcome.kind in {"bad_request", "unknown_model"}
-        and any(about in words for about in _ABOUT_SCHEMAS)
-    )
-
-
-def _may_mean_form(outcome: Failure, problem: Problem, known: _Schemas) -> bool:
-    """Whether the form may be what is refused: no schema was answered yet, and no other cause is given."""
-    return (
-        not known.proven
-        and outcome.status in {400, 422}
-        and outcome.kind == "bad_request"
-        and "context" not in f"{problem.message} {problem.type} {problem.code}".lower()
-    )
+    def _prepared(self, ask: Ask, form: Form) -> Body:
+        if refused := sorted(self._dialect.unknown & from_json(ask.options).keys()):
+            raise BodyError(f"{self.host} does not take {', '.join(refused)}; leave it out of the options")
+        strict = self._dialect.strict.search(ask.model) is not None
+        return prepare(ask, form, self._max_tokens(ask.model), strict=strict)
 
 
 def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:

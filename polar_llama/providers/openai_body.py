@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
@@ -12,12 +12,11 @@ from polar_llama.providers.schema import NotStrictError, has_optional, lower_ope
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Ask, Request
+    from polar_llama.providers.forms import Form
     from polar_llama.providers.schema import Schema
 
-Form = Literal["schema", "object", "prompt"]
-"""How a schema is asked for: enforced by the server; as `json_object` and in words; in words only."""
-
 FORMS: tuple[Form, ...] = ("schema", "object", "prompt")
+"""How a schema is asked for: enforced by the server; as `json_object` and in words; in words only."""
 
 _OURS = frozenset({"model", "messages", "stream", "n"})
 
@@ -47,11 +46,13 @@ class Body:
             BodyError: If the prompt is not a conversation, or not valid Unicode.
         """
         if request.repair is None and not self.conversation:
-            return b"".join((self.opening, b'{"role":"user","content":', json_bytes(request.prompt), b"}", self.closing))
+            return b"".join(
+                (self.opening, b'{"role":"user","content":', json_bytes(request.prompt), b"}", self.closing)
+            )
         return b"".join((self.opening, json_bytes(turns_of(request))[1:-1], self.closing))
 
 
-def prepare(ask: Ask, form: Form, max_tokens: str) -> Body:
+def prepare(ask: Ask, form: Form, max_tokens: str, *, strict: bool = True) -> Body:
     """Write what the bodies of one call share.
 
     The system prompt comes first and the row's prompt last, so that servers find the common beginning in
@@ -61,6 +62,7 @@ def prepare(ask: Ask, form: Form, max_tokens: str) -> Body:
         ask: The call.
         form: How a schema is asked for.
         max_tokens: What the server calls the limit of the answer's tokens.
+        strict: Whether the model can be held to a schema; others are asked to try.
 
     Raises:
         BodyError: If `options` set what is not an option.
@@ -74,7 +76,7 @@ def prepare(ask: Ask, form: Form, max_tokens: str) -> Body:
     schema = lowered = None
     if ask.schema is not None and form == "schema":
         schema = from_json(ask.schema)
-        lowered = _lowered(schema)
+        lowered = _lowered(schema) if strict else None
         enforced = {"name": ask.schema_name, "schema": lowered or schema, "strict": lowered is not None}
         rest["response_format"] = {"type": "json_schema", "json_schema": enforced}
     elif ask.schema is not None:

@@ -21,6 +21,11 @@ ENTRY_POINTS = "polar_llama.providers"
 """The group of entry points under which packages announce factories."""
 
 _BUILT_IN = {
+    "anthropic": "polar_llama.providers.anthropic:create",
+    "azure": "polar_llama.providers.azure:create",
+    "bedrock": "polar_llama.providers.bedrock:create",
+    "gemini": "polar_llama.providers.gemini:create",
+    "groq": "polar_llama.providers.groq:create",
     "openai": "polar_llama.providers.openai:create",
     "local": "polar_llama.providers.local:create",
 }

@@ -43,7 +43,7 @@ class Written:
 
 def is_call(node: Any) -> bool:
     """Whether a node is a call, in whatever case it is written."""
-    return isinstance(node, exp.Anonymous) and str(node.this).lower() in FUNCTIONS
+    return isinstance(node, exp.Anonymous) and node.name.lower() in FUNCTIONS
 
 
 def calls_in(node: exp.Expr | None, *, nested: bool = False) -> list[exp.Expr]:
@@ -68,7 +68,7 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
     Raises:
         PlanError: If an argument is unknown, missing, wrong or not constant.
     """
-    name = str(node.this).lower()
+    name = node.name.lower()
     positional = [a for a in node.expressions if not isinstance(a, exp.PropertyEQ | exp.Kwarg)]
     named = {a.this.name.lower(): a.expression for a in node.expressions if isinstance(a, exp.PropertyEQ | exp.Kwarg)}
     if "prompt" in named:

@@ -52,7 +52,7 @@ class Lowering:
         self._known: dict[str, exp.Column] = {}
         self._answers: dict[str, _Answer] = {}
         self._asked: dict[tuple[object, str], str] = {}
-        self._exprs: dict[str, Typed] = {}
+        self.known: dict[str, Typed] = {}
         self._guards: list[Guard] = []
 
     def hoist(self, node: exp.Expr) -> exp.Column:
@@ -171,24 +171,24 @@ class Lowering:
             duckdb.Error: What DuckDB says of the inner query.
         """
         for i, kind in enumerate(self.kinds(self.inner)):
-            self._exprs[f"c{i}"] = Typed(pl.col(f"c{i}"), kind)
+            self.known[f"c{i}"] = Typed(pl.col(f"c{i}"), kind)
         for name, answer in self._answers.items():
             prompt = self.polars(answer.prompt)
             if prompt.kind != "VARCHAR" and not prompt.kind.endswith("[]"):
                 prompt = self.polars(exp.cast(answer.prompt.copy(), "text"))
-            self._exprs[name] = Typed(pl.col(intern(answer.written.call, prompt.expr)), answer.written.kind)
+            self.known[name] = Typed(pl.col(intern(answer.written.call, prompt.expr)), answer.written.kind)
 
     def polars(self, rewritten: exp.Expr) -> Typed:
         """The Polars expression of a rewritten one, and DuckDB's type of it."""
-        found = native(rewritten, self._exprs)
+        found = native(rewritten, self.known)
         if found is not None:
             return found
         names = dict.fromkeys(c.name for c in rewritten.find_all(exp.Column))
-        return evaluated(self.planning, rewritten, {n: self._exprs[n] for n in names})
+        return evaluated(self.planning, rewritten, {n: self.known[n] for n in names})
 
     def kind(self, name: str) -> str:
         """DuckDB's type of a column of the inner query."""
-        return self._exprs[name].kind
+        return self.known[name].kind
 
 
 def _is_operand(node: object) -> bool:

@@ -110,7 +110,7 @@ class Planning:
         empty = stage.frame.collect_schema().to_frame()
         table = self.add_table(stage, empty)
         columns = [
-            f'{self.types.restored(c.name, c.kind)} AS {exp.to_identifier(name, quoted=True).sql("duckdb")}'
+            f'{self.types.restored(c.sent, c.kind)} AS {exp.to_identifier(name, quoted=True).sql("duckdb")}'
             for c, name in zip(stage.columns, names, strict=True)
         ]
         found = exp.maybe_parse(f"SELECT {', '.join(columns)} FROM {table}", dialect="duckdb")  # noqa: S608

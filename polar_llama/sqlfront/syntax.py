@@ -48,11 +48,18 @@ def is_aggregate(node: exp.Expr) -> bool:
     inner = node
     while isinstance(inner, _AGGREGATE_WRAPPERS):
         inner = inner.this
-    if isinstance(node.parent, exp.Window) and node.parent.this is node:
+    if is_windowed(node):
         return False
     if isinstance(inner, exp.AggFunc | exp.Grouping):
         return True
-    return isinstance(inner, exp.Anonymous) and not is_call(inner) and str(inner.this).lower() in _aggregates()
+    return isinstance(inner, exp.Anonymous) and not is_call(inner) and inner.name.lower() in _aggregates()
+
+
+def is_windowed(node: exp.Expr) -> bool:
+    """Whether a node is the function of a window (`count(*)` of `count(*) FILTER (…) OVER (…)`)."""
+    while isinstance(node.parent, _AGGREGATE_WRAPPERS) and node.parent.this is node:
+        node = node.parent
+    return isinstance(node.parent, exp.Window) and node.parent.this is node
 
 
 def outermost(node: exp.Expr, wanted: object) -> Iterator[exp.Expr]:
@@ -84,7 +91,7 @@ def is_multiple(node: exp.Expr) -> bool:
             return True
         if isinstance(found, exp.Explode | exp.Unnest):
             return True
-        if isinstance(found, exp.Anonymous) and str(found.this).lower() in {"unnest", "columns", "unpack"}:
+        if isinstance(found, exp.Anonymous) and found.name.lower() in {"unnest", "columns", "unpack"}:
             return True
         if isinstance(found, exp.Star) and not isinstance(found.find_ancestor(exp.Count, exp.Query), exp.Count):
             return True
@@ -135,7 +142,7 @@ def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
     return any(
         isinstance(n, exp.Rand | exp.Uuid)
-        or (isinstance(n, exp.Anonymous) and str(n.this).lower() in _VOLATILE)
+        or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
         for n in node.walk()
     )
 

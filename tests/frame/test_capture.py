@@ -32,11 +32,11 @@ def asked(lf: Any, llm: Any) -> Any:
     return lf.with_columns(a=llm("q"))
 
 
-async def _collected_all(frames: list[pl.LazyFrame]) -> list[pl.DataFrame]:
+async def _collected_all(frames: list[pl.LazyFrame]) -> Any:
     return await pl.collect_all_async(frames)
 
 
-async def _awaited(frame: pl.LazyFrame) -> pl.DataFrame:
+async def _awaited(frame: pl.LazyFrame) -> Any:
     return await frame.collect_async()
 
 

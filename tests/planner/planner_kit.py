@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from string import Formatter
@@ -24,6 +25,7 @@ from polar_llama import settings
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.running import collected
 from polar_llama.planner.lower import lower
+from polar_llama.planner.nodes import Filter, Scan, apply
 from polar_llama.planner.optimizer import RULES, optimize
 from polar_llama.planner.resolve import resolve
 from polar_llama.providers.base import Response
@@ -31,9 +33,10 @@ from polar_llama.providers.registry import register_provider
 from polar_llama.types import answer_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from polar_llama.planner.nodes import Answer, Plan
+    from polar_llama.planner.sieve import Predicate
     from polar_llama.planner.optimizer import Rule
     from polar_llama.providers.base import Request
 
@@ -157,48 +160,6 @@ def logical(query: Query, frame: pl.LazyFrame) -> Plan:
     return resolve(plan_of(query(frame, pll.llm)), "raise")
 
 
-class PureStages:
-    """Stages that call the pure function at once, without threads, so that thousands of plans can be run."""
-
-    def __init__(self) -> None:
-        self.asked: set[tuple[str | None, str]] = set()
-
-    def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
-        rows = frame.collect(engine="in-memory")
-        for one in answers:
-            returns = one.call.returns
-            prompts = rows[one.column].to_list()
-            self.asked.update((returns.schema, p) for p in prompts if p is not None)
-            values = [None if p is None else answer(p, returns.annotation) for p in prompts]
-            rows = rows.with_columns(returns.series(one.column, values))
-        assert rows.schema == schema, "a stage gives the dtypes it has promised"
-        return rows.lazy()
-
-    def until(
-        self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
-    ) -> pl.LazyFrame:
-        """The smallest pieces that make sense: as many rows as are missing."""
-        whole = frame.collect(engine="in-memory")
-        found, offset = schema.to_frame(), 0
-        while found.height < rows and offset < whole.height:
-            piece = whole.slice(offset, rows - found.height)
-            found.extend(step(piece.lazy()).collect(engine="in-memory"))
-            offset += piece.height
-        return found.lazy()
-
-
-def lowered(plan: Plan) -> Ran:
-    """Run a resolved plan through the lowering that real runs take, with stages that call the pure function."""
-    stages = PureStages()
-    result = lower(plan, stages).collect(engine="in-memory")
-    return Ran(result, frozenset(stages.asked))
-
-
-def planned(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] = RULES) -> Ran:
-    """Capture, plan and run a query with the pure stages; no rules run the plan as it was written."""
-    return lowered(optimize(logical(query, frame), rules))
-
-
 class PureProvider:
     """A provider without a network: answers are the pure function, requests are counted."""
 
@@ -224,16 +185,75 @@ def _annotations() -> dict[str | None, Any]:
 
 
 PURE = PureProvider()
+register_provider("pure", lambda _: PURE)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Settings under which the real engine asks `PURE`, and nothing is kept."""
+    PURE.asked.clear()
+    with settings.session(model="pure:model", cache="off", progress=False):
+        yield
+    assert len(set(PURE.asked)) == len(PURE.asked), "nothing is asked twice in a run"
+
+
+class PureStages:
+    """Stages that call the pure function at once, without threads, so that thousands of plans can be run."""
+
+    def __init__(self) -> None:
+        self.asked: set[tuple[str | None, str]] = set()
+
+    def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
+        rows = frame.collect(engine="in-memory")
+        for one in answers:
+            returns = one.call.returns
+            prompts = rows[one.column].to_list()
+            self.asked.update((returns.schema, p) for p in prompts if p is not None)
+            values = [None if p is None else answer(p, returns.annotation) for p in prompts]
+            rows = rows.with_columns(returns.series(one.column, values))
+        assert rows.schema == schema, "a stage gives the dtypes it has promised"
+        return rows.lazy()
+
+    def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
+        """The order that was not written: any order must do."""
+        for predicate in reversed(predicates):
+            slots = {a.column: schema[a.column] for a in predicate.answers}
+            answered = self.answer(frame, predicate.answers, pl.Schema({**frame.collect_schema(), **slots}))
+            frame = apply(Filter(Scan(answered), predicate.expr), (answered,))
+        return frame
+
+    def until(
+        self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
+    ) -> pl.LazyFrame:
+        """The smallest pieces that make sense: as many rows as are missing."""
+        whole = frame.collect(engine="in-memory")
+        found, offset = schema.to_frame(), 0
+        while found.height < rows and offset < whole.height:
+            piece = whole.slice(offset, rows - found.height)
+            found.extend(step(piece.lazy()).collect(engine="in-memory"))
+            offset += piece.height
+        return found.lazy()
+
+
+def lowered(plan: Plan) -> Ran:
+    """Run a resolved plan through the lowering that real runs take, with stages that call the pure function."""
+    stages = PureStages()
+    PURE.asked.clear()  # what no plan reaches, a native leaf, asks through the real engine
+    result = lower(plan, stages).collect(engine="in-memory")
+    return Ran(result, frozenset({*stages.asked, *PURE.asked}))
+
+
+def planned(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] = RULES) -> Ran:
+    """Capture, plan and run a query with the pure stages; no rules run the plan as it was written."""
+    with asking():
+        return lowered(optimize(logical(query, frame), rules))
 
 
 def engine(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] = RULES, on: Any = "in-memory") -> Ran:
     """Capture, plan and run a query with the real engine, threads and all, on a provider of our own."""
-    register_provider("pure", lambda _: PURE)
-    PURE.asked.clear()
-    with settings.session(model="pure:model", cache="off", progress=False):
+    with asking():
         plan = plan_of(query(frame, pll.llm))
         result = collected(plan, settings.current(), lambda native: native.collect(engine=on), on, rules)
-    assert len(set(PURE.asked)) == len(PURE.asked), "nothing is asked twice in a run"
     return Ran(result, frozenset(PURE.asked))
 
 
@@ -249,20 +269,21 @@ def assert_equivalent(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] =
         Requests of the naive plan and of the optimised one.
     """
     expected = judged(query, frame)
-    plan = logical(query, frame)
-    naive = lowered(plan)
-    assert_same(naive.frame, expected)
-    asked = len(naive.asked)
-    for tried in _each_and_all(rules):
-        rewritten = optimize(plan, tried)
-        if rewritten is plan:
-            continue
-        ran = lowered(rewritten)
-        names = ", ".join(r.__name__ for r in tried)
-        assert_same(ran.frame, expected)
-        assert ran.asked <= naive.asked, f"{names}: prompts that were not asked for: {ran.asked - naive.asked}"
-        asked = len(ran.asked)
-    return len(naive.asked), asked
+    with asking():
+        plan = logical(query, frame)
+        naive = lowered(plan)
+        assert_same(naive.frame, expected)
+        asked = naive.asked
+        for tried in _each_and_all(rules):
+            rewritten = optimize(plan, tried)
+            if rewritten is plan:
+                continue
+            ran = lowered(rewritten)
+            assert_same(ran.frame, expected)
+            names = ", ".join(r.__name__ for r in tried)
+            assert ran.asked <= naive.asked, f"{names}: prompts that were not asked for: {ran.asked - naive.asked}"
+            asked = ran.asked
+    return len(naive.asked), len(asked)
 
 
 def _each_and_all(rules: Sequence[Rule]) -> Iterable[Sequence[Rule]]:

@@ -53,11 +53,13 @@ class Script:
     Attributes:
         reply: Given the number of the request, from 0, and its body.
         hold: What replies wait for.
+        arrived: Set by the first request.
     """
 
     reply: Callable[[int, Any], httpx.Response] = field(default=lambda _number, _body: Script.completion())
     requests: list[httpx.Request] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def bodies(self) -> list[Any]:
@@ -66,6 +68,7 @@ class Script:
     def client(self) -> httpx.AsyncClient:
         async def handle(request: httpx.Request) -> httpx.Response:
             self.requests.append(request)
+            self.arrived.set()
             if self.hold is not None:
                 await self.hold.wait()
             return self.reply(len(self.requests) - 1, from_json(request.content))

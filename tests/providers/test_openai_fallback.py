@@ -131,8 +131,7 @@ async def test_a_lost_first_question_holds_nobody_up(scripted: Provider, script:
     async with asyncio.TaskGroup() as group:
         first = group.create_task(scripted.complete(Request(ASK, "?")))
         others = [group.create_task(asked(scripted)) for _ in range(5)]
-        while not script.requests:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(script.arrived.wait(), 5)
         assert len(script.requests) == 1
         if how == "cancelled":
             first.cancel()

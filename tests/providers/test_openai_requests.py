@@ -57,9 +57,12 @@ def sdk_body(**asked: Any) -> Any:
         sent.append(from_json(request.content))
         return httpx2.Response(418)
 
-    with openai.OpenAI(
-        api_key="k", max_retries=0, http_client=httpx2.Client(transport=httpx2.MockTransport(handle))
-    ) as sdk, pytest.raises(openai.APIStatusError):
+    with (
+        openai.OpenAI(
+            api_key="k", max_retries=0, http_client=httpx2.Client(transport=httpx2.MockTransport(handle))
+        ) as sdk,
+        pytest.raises(openai.APIStatusError),
+    ):
         sdk.chat.completions.create(**asked)
     return sent[0]
 

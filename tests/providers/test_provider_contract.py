@@ -47,7 +47,7 @@ class Wire:
     says_limits: bool = True
 
 
-WIRES = [Wire("openai", "gpt-6-luna")]
+WIRES = [Wire("openai", "gpt-6-luna"), Wire("anthropic", "claude-haiku-5-5", overloaded=529), Wire("gemini", "gemini-3.8-flash", says_limits=False), Wire("groq", "openai/gpt-oss-20b")]
 
 
 @pytest.fixture(params=WIRES, ids=lambda wire: wire.name)

@@ -1,0 +1,129 @@
+"""`sql(...)`: a SQL query whose `llm(...)` calls are planned with the rest of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from sqlglot import exp, parse
+from sqlglot.errors import SqlglotError
+
+from polar_llama.errors import PlanError
+from polar_llama.frame.inference_frame import InferenceFrame
+from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.cutting import Cutter
+from polar_llama.sqlfront.database import Database
+from polar_llama.sqlfront.naming import result_names
+from polar_llama.sqlfront.planning import Planning
+from polar_llama.sqlfront.relation import RelationScan, Stage
+from polar_llama.sqlfront.syntax import text
+from polar_llama.sqlfront.tables import connect_tables, given
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+
+def sql(
+    query: str,
+    /,
+    *,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    parameters: Mapping[str, Any] | Sequence[Any] = (),
+    external_access: bool = True,
+    **tables: Any,
+) -> pl.LazyFrame:
+    """Run a DuckDB query that may ask a model: `SELECT llm(question) FROM t`.
+
+    Nothing is asked, and no data is read, before the frame is collected. Only rows that matter are asked,
+    equal prompts once; answers are shared with the frame form by the cache.
+
+    Args:
+        query: One SELECT of DuckDB's dialect. Beside DuckDB's functions there are, in any case,
+            `llm(prompt, returns := 'INTEGER', model := '…', system := '…', …)`, `llm_bool(prompt, …)` and
+            `llm_class(prompt, ['a', 'b'], …)`.
+        connection: A DuckDB connection whose tables, views and macros the query may use; it is used under
+            a lock, and nothing is left behind on it.
+        parameters: Values for `$name`, or for `?` and `$1` in order.
+        external_access: False forbids files, URLs and extensions.
+        **tables: Frames by name: Polars, pandas or Arrow. Other names are variables of the caller, then tables
+            of the connection, then files.
+
+    Returns:
+        A lazy frame with DuckDB's column names.
+
+    Raises:
+        PlanError: If a call stands where it cannot be planned; the message names a way around.
+        duckdb.Error: What DuckDB says of the query.
+    """
+    caller = sys._getframe(1)
+    return planned(query, connection, parameters, given(tables, caller.f_locals, caller.f_globals), external_access=external_access)
+
+
+def planned(
+    query: str,
+    connection: duckdb.DuckDBPyConnection | None,
+    parameters: Mapping[str, Any] | Sequence[Any],
+    frames: Mapping[str, Any],
+    *,
+    external_access: bool,
+) -> pl.LazyFrame:
+    """Plan a query over frames by name."""
+    tree = parsed(query)
+    values = _numbered(tree, parameters)
+    database = Database(connection, external_access=external_access)
+    with database.opened({}) as opened:
+        planning = Planning(database, opened, values)
+        try:
+            connect_tables(planning, tree, frames)
+            names = result_names(planning, tree, query, opened)
+            return _frame(planning, tree, names)
+        finally:
+            planning.forget()
+
+
+def parsed(query: str) -> exp.Query:
+    """The tree of a query.
+
+    Raises:
+        PlanError: If it is not one SELECT.
+    """
+    try:
+        trees = [t for t in parse(query, read="duckdb") if t is not None]
+    except SqlglotError as error:
+        reason = str(error).splitlines()[0]
+        raise PlanError(f"the query cannot be read: {reason}") from None
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
+        raise PlanError(
+            "sql() runs one SELECT (or FROM, VALUES, WITH, PIVOT). "
+            "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
+        )
+    tree = trees[0]
+    if isinstance(tree, exp.Values):
+        tree = exp.Select(expressions=[exp.Star()]).from_(tree)
+    return tree  # type: ignore[return-value]
+
+
+def _numbered(tree: exp.Expr, parameters: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    """Prepared parameters by name; `?` becomes `$1`, `$2`, … as they stand in the query."""
+    if not isinstance(parameters, list | tuple):
+        return dict(parameters)
+    unnamed = [p for p in tree.find_all(exp.Placeholder, bfs=False) if p.this is None]
+    for i, placeholder in enumerate(unnamed):
+        placeholder.set("this", str(i + 1))
+    return {str(i + 1): value for i, value in enumerate(parameters)}
+
+
+def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFrame:
+    if holds_call(tree):
+        found = Cutter(planning).cut(tree)
+        if isinstance(found, Stage):
+            columns = [pl.col(c.sent).alias(n) for c, n in zip(found.columns, names, strict=True)]
+            return found.frame.select(columns)
+        tree = found
+    kinds = [kind for _, kind in planning.describe(text(tree))]
+    frame = InferenceFrame._of(RelationScan(planning.relation(tree, kinds)))
+    return frame.select([pl.col(f"c{i}").alias(n) for i, n in enumerate(names)])
+

@@ -1,0 +1,83 @@
+"""What DuckDB calls the columns of a result."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from polar_llama.sqlfront.resolving import stubbed
+from polar_llama.sqlfront.syntax import is_multiple, text
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from polar_llama.sqlfront.planning import Planning
+
+_NOTHING = {"type": "EMPTY", "alias": "", "sample": None, "query_location": 2**64 - 1}
+
+
+def result_names(planning: Planning, tree: exp.Query, query: str, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The names of a query's columns, different from each other.
+
+    DuckDB names an expression by its text, so every expression without an alias is given that text as one.
+    Then DuckDB describes the query with nulls of the answers' types for the calls.
+
+    Raises:
+        duckdb.Error: What DuckDB says of the query.
+    """
+    first = _first_select(tree)
+    if first is not None and any(_unnamed(i) for i in first.expressions):
+        for item, name in zip(first.expressions, _texts(connection, query, first), strict=True):
+            if _unnamed(item):
+                item.replace(exp.alias_(item.copy(), name, quoted=True))
+    for select in tree.find_all(exp.Select):
+        for item in [i for i in select.expressions if _unnamed(i)]:
+            item.replace(exp.alias_(item.copy(), planning.names_of([item])[0], quoted=True))
+    return different([name for name, _ in planning.describe(text(stubbed(tree, planning)))])
+
+
+def _unnamed(item: exp.Expr) -> bool:
+    return not isinstance(item, exp.Alias | exp.Column | exp.Star | exp.Dot) and not is_multiple(item)
+
+
+def _first_select(tree: exp.Expr) -> exp.Select | None:
+    """The SELECT whose names a query has."""
+    while isinstance(tree, exp.SetOperation | exp.Subquery):
+        tree = tree.this
+    return tree if isinstance(tree, exp.Select) else None
+
+
+def _texts(connection: duckdb.DuckDBPyConnection, query: str, select: exp.Select) -> list[str]:
+    """DuckDB's texts of the items of the first SELECT, read from the query as it was written."""
+    ((found,),) = connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [query]).fetchall()
+    parsed = json.loads(found)
+    node: Any = parsed["statements"][0]["node"] if not parsed["error"] else {}
+    while node.get("type") == "SET_OPERATION_NODE":
+        node = node.get("left") or node["children"][0]
+    items = node.get("select_list", [])
+    if len(items) != len(select.expressions):
+        return [text(i) for i in select.expressions]
+    texts = []
+    for item in items:
+        alone = {**node, "modifiers": [], "cte_map": {"map": []}, "select_list": [item], "from_table": _NOTHING}
+        alone |= {"where_clause": None, "group_expressions": [], "group_sets": [], "having": None, "qualify": None}
+        statement = json.dumps({**parsed, "statements": [{**parsed["statements"][0], "node": alone}]})
+        ((shown,),) = connection.execute("SELECT json_deserialize_sql($1::JSON)", [statement]).fetchall()
+        texts.append(shown.removeprefix("SELECT "))
+    return texts
+
+
+def different(names: list[str]) -> list[str]:
+    """Names made different as DuckDB does for a frame: `q, q` are `q, q_1`."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        new, number = name, 0
+        while new in taken:
+            number += 1
+            new = f"{name}_{number}"
+        taken.add(new)
+        found.append(new)
+    return found

@@ -1,0 +1,194 @@
+"""Before a SELECT is cut: stars spelled out, aliases and ordinals replaced by what they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from polar_llama.sqlfront.calls import holds_call, is_call
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, text, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from polar_llama.sqlfront.planning import Planning
+
+    Describe = Callable[[exp.Select], list[tuple[str, str]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A column of a SELECT: an expression and its name."""
+
+    expr: exp.Expr
+    name: str
+
+
+def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[Item]:
+    """Spell a SELECT out, in place.
+
+    Args:
+        planning: The query it is part of.
+        select: The SELECT; its derived tables hold no calls.
+        describe: Gives names and types of a query without calls.
+
+    Returns:
+        Its columns; `ORDER BY`, `GROUP BY` and the rest refer to no alias and no position any more.
+    """
+    source = source_of(select)
+    columns = {name.lower() for name, _ in describe(source.select("*"))} if select.args.get("from_") else set()
+    _inline_windows(select)
+    items: list[Item] = []
+    aliases: dict[str, exp.Expr] = {}
+    for written in select.expressions:
+        alias = written.alias if isinstance(written, exp.Alias) else ""
+        inner = written.this if isinstance(written, exp.Alias) else written
+        inner = substituted(inner, {k: v for k, v in aliases.items() if k not in columns})
+        found = _expanded(planning, inner, source, describe) if is_multiple(inner) else [Item(inner, "")]
+        items += [Item(i.expr, alias or i.name or _name(planning, written)) for i in found]
+        if alias and len(found) == 1:
+            aliases.setdefault(alias.lower(), found[0].expr)
+    free = {k: v for k, v in aliases.items() if k not in columns}
+    for key in ("where", "group", "having", "qualify", "distinct"):
+        if select.args.get(key) is not None:
+            select.set(key, substituted(select.args[key], free))
+    _group(select, items)
+    _order(select, items, aliases, free)
+    select.set("expressions", [i.expr for i in items])
+    return items
+
+
+def source_of(select: exp.Select) -> exp.Select:
+    """The FROM of a SELECT, with nothing selected."""
+    source = exp.Select()
+    for key in ("from_", "joins", "laterals"):
+        value = select.args.get(key)
+        if value is not None:
+            source.set(key, [v.copy() for v in value] if isinstance(value, list) else value.copy())
+    return source
+
+
+def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
+    """An expression whose references to aliases are replaced."""
+    if not aliases:
+        return node
+    found = [
+        n
+        for n in walk(node)
+        if isinstance(n, exp.Column) and not n.table and n.name.lower() in aliases and not isinstance(n.this, exp.Star)
+    ]
+    for column in found:
+        value = aliases[column.name.lower()].copy()
+        value = value if isinstance(value, exp.Column | exp.Literal | exp.Func) else exp.Paren(this=value)
+        if column is node:
+            node = value
+        else:
+            column.replace(value)
+    return node
+
+
+def _name(planning: Planning, written: exp.Expr) -> str:
+    return written.name if isinstance(written, exp.Column) else planning.names_of([written])[0]
+
+
+def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> list[Item]:
+    """The columns of a star, of `COLUMNS(...)`, or of a call over them."""
+    if not holds_call(item):
+        names = [name for name, _ in describe(source.select(item.copy()))]
+        return [Item(part, n) for part, n in zip(planning.parts_of(item, len(names)), names, strict=True)]
+    star = item.this if isinstance(item, exp.Column) else item
+    if isinstance(star, exp.Star):
+        return _replaced(planning, item, star, source, describe)
+    columns = next(n for n in walk(item) if isinstance(n, exp.Columns | exp.Star))
+    names = [name for name, _ in describe(source.select(columns.copy()))]
+    found = []
+    for part, name in zip(planning.parts_of(columns.copy(), len(names)), names, strict=True):
+        copy = item.copy()
+        for node in [n for n in walk(copy) if n == columns]:
+            node.replace(part.copy())
+        found.append(Item(copy, name))
+    return found
+
+
+def _replaced(
+    planning: Planning, item: exp.Expr, star: exp.Star, source: exp.Select, describe: Describe
+) -> list[Item]:
+    """`* REPLACE (llm(q) AS q)`: the star without what is replaced by calls, and the calls in its place."""
+    calls = {r.alias.lower(): r.this for r in star.args["replace"] if holds_call(r)}
+    plain = item.copy()
+    inner = plain.this if isinstance(plain, exp.Column) else plain
+    inner.set("replace", [r for r in inner.args["replace"] if not holds_call(r)] or None)
+    found = _expanded(planning, plain, source, describe)
+    return [Item(calls[i.name.lower()].copy(), i.name) if i.name.lower() in calls else i for i in found]
+
+
+def _inline_windows(select: exp.Select) -> None:
+    """`OVER w` as the window that the WINDOW clause defines."""
+    named = {w.name.lower(): w for w in select.args.get("windows") or []}
+    if not named:
+        return
+    for node in list(select.walk()):
+        if isinstance(node, exp.Window) and node.args.get("alias") is not None and node.args.get("over"):
+            definition = named[node.args["alias"].name.lower()]
+            for key in ("partition_by", "order", "spec"):
+                value = definition.args.get(key)
+                if value is not None and not node.args.get(key):
+                    node.set(key, [v.copy() for v in value] if isinstance(value, list) else value.copy())
+            node.set("alias", None)
+    select.set("windows", None)
+
+
+def _group(select: exp.Select, items: list[Item]) -> None:
+    group = select.args.get("group")
+    if group is None:
+        return
+    if group.args.get("all"):
+        group.set("all", None)
+        group.set("expressions", [i.expr.copy() for i in items if not holds_aggregate(i.expr)])
+    group.set("expressions", [_ordinal(e, items) or e for e in group.expressions])
+
+
+def _order(
+    select: exp.Select, items: list[Item], aliases: Mapping[str, exp.Expr], free: Mapping[str, exp.Expr]
+) -> None:
+    order = select.args.get("order")
+    if order is None:
+        return
+    keys: list[exp.Expr] = []
+    for key in order.expressions:
+        inner = key.this
+        if isinstance(inner, exp.Var) and inner.name.upper() == "ALL":
+            keys += [_keyed(key, i.expr) for i in items]
+            continue
+        whole = isinstance(inner, exp.Column) and not inner.table and aliases.get(inner.name.lower())
+        keys.append(_keyed(key, whole or _ordinal(inner, items) or substituted(inner, free)))
+    order.set("expressions", keys)
+
+
+def _keyed(key: exp.Expr, value: exp.Expr) -> exp.Expr:
+    copy = key.copy()
+    copy.set("this", value.copy())
+    return copy
+
+
+def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
+    if isinstance(node, exp.Literal) and node.is_int and 0 < int(node.name) <= len(items):
+        return items[int(node.name) - 1].expr.copy()
+    return None
+
+
+def stubbed(node: exp.Expr, planning: Planning) -> exp.Expr:
+    """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
+    return node.copy().transform(lambda n: _stub(n, planning) if is_call(n) else n)
+
+
+def _stub(node: exp.Expr, planning: Planning) -> exp.Expr:
+    kind = planning.call(node).kind
+    inner = stubbed(planning.call(node).prompt, planning)
+    found = exp.maybe_parse(
+        f"CAST(CASE WHEN ({text(inner)}) IS NULL THEN NULL END AS {kind})", dialect="duckdb"
+    )
+    assert isinstance(found, exp.Expr)  # noqa: S101
+    return found

@@ -1,0 +1,119 @@
+"""Which frames the names in FROM stand for."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from sqlglot import exp
+
+from polar_llama.errors import PlanError
+from polar_llama.frame.inference_frame import InferenceFrame
+from polar_llama.sqlfront.relation import Column, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from polar_llama.sqlfront.planning import Planning
+
+
+def given(tables: Mapping[str, Any], *scopes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Frames by lower-case name: those given, then the caller's variables."""
+    for name, frame in tables.items():
+        if not is_frame(frame):
+            raise PlanError(
+                f"the table {name!r} is a {type(frame).__name__}: give a Polars, pandas or Arrow table, "
+                "or leave it out to use a table of the connection"
+            )
+    return _Names({k.lower(): v for k, v in tables.items()}, scopes)
+
+
+class _Names(dict[str, Any]):
+    """Frames given by name, then those among the caller's variables."""
+
+    def __init__(self, tables: Mapping[str, Any], scopes: tuple[Mapping[str, Any], ...]) -> None:
+        super().__init__(tables)
+        self._scopes = scopes
+
+    def __missing__(self, name: str) -> Any:
+        for scope in self._scopes:
+            for key in (name, *(k for k in scope if k.lower() == name.lower())):
+                if is_frame(scope.get(key)):
+                    return scope[key]
+        return None
+
+
+def is_frame(value: Any) -> bool:
+    """Whether DuckDB can read an object as a table."""
+    if isinstance(value, pl.DataFrame | pl.LazyFrame):
+        return True
+    package = type(value).__module__.partition(".")[0]
+    name = type(value).__name__
+    return (package == "pandas" and name == "DataFrame") or (
+        package == "pyarrow" and name in {"Table", "RecordBatch", "RecordBatchReader", "FileSystemDataset", "InMemoryDataset", "UnionDataset"}
+    )
+
+
+def connect_tables(planning: Planning, tree: exp.Expr, frames: Mapping[str, Any]) -> None:
+    """Lead the table names of a query to frames, in place; the other names are left to DuckDB."""
+    known: dict[int, str] = {}
+    for table in list(_free_tables(tree)):
+        frame = frames[table.name] if not isinstance(frames, dict) else _found(frames, table.name)
+        if frame is None:
+            continue
+        if id(frame) not in known:
+            known[id(frame)] = _registered(planning, frame)
+        alias = table.args.get("alias")
+        name = table.this.copy()
+        table.set("this", exp.to_identifier(known[id(frame)]))
+        if alias is None:
+            table.set("alias", exp.TableAlias(this=name))
+        elif alias.this is None:
+            alias.set("this", name)
+
+
+def _found(frames: dict[str, Any], name: str) -> Any:
+    lower = name.lower()
+    return dict.get(frames, lower) if lower in frames else frames[name]
+
+
+def _registered(planning: Planning, frame: Any) -> str:
+    if isinstance(frame, InferenceFrame):
+        schema = frame.collect_schema()
+        columns = tuple(Column(n, "", d, n) for n, d in schema.items())
+        return planning.add_table(Stage(frame, columns), schema.to_frame())
+    if isinstance(frame, pl.LazyFrame):
+        return planning.add_table(frame, frame.collect_schema().to_frame())
+    if isinstance(frame, pl.DataFrame):
+        return planning.add_table(frame, frame.clear())
+    return planning.add_table(frame, frame)
+
+
+def _free_tables(tree: exp.Expr) -> Iterator[exp.Table]:
+    """The tables that are no CTEs where they stand."""
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and not table.db and not _is_cte(table):
+            yield table
+
+
+def _is_cte(table: exp.Table) -> bool:
+    name, node = table.name.lower(), table.parent
+    below: exp.Expr = table
+    while node is not None:
+        with_ = node.args.get("with_")
+        if isinstance(node, exp.With):
+            visible = node.expressions if node.args.get("recursive") else node.expressions[: _place(node, below)]
+            if any(c.alias.lower() == name for c in visible):
+                return True
+        elif with_ is not None and with_ is not below and any(c.alias.lower() == name for c in with_.expressions):
+            return True
+        below, node = node, node.parent
+    return False
+
+
+def _place(with_: exp.With, below: exp.Expr) -> int:
+    return next(i for i, c in enumerate(with_.expressions) if c is below)
+
+
+_ = sys

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from sql_kit import MODEL, Bench
+
+from polar_llama import settings
+from polar_llama.providers.registry import register_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+D = pl.DataFrame(
+    {
+        "i": [0, 1, 2, 3, 4, 5],
+        "g": ["x", "x", "y", "y", "y", None],
+        "q": ["p", "p", "r", "s", None, "t"],
+        "v": [3, 3, 1, 2, 2, None],
+    }
+)
+U = pl.DataFrame({"i": [1, 2, 2, 7], "w": ["a", "b", "c", "d"], "n": [10, 20, 30, 40]})
+
+
+@pytest.fixture(scope="session")
+def small() -> Iterator[Bench]:
+    bench = Bench({"t": D, "u": U})
+    yield bench
+    bench.con.close()
+
+
+@pytest.fixture
+def bench(small: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    register_provider("oracle", lambda _: small.oracle)
+    monkeypatch.setattr(settings, "_configured", {"model": MODEL, "cache": "off"})
+    return small
