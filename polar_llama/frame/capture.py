@@ -82,6 +82,21 @@ def arm() -> None:
             function.__code__ = _trampoline.__code__.replace(co_consts=consts, co_name=name)
             function.__defaults__ = function.__kwdefaults__ = None
         _armed = True
+    _check_not_inside_a_verb()
+
+
+def _check_not_inside_a_verb() -> None:
+    """Refuse the one place where the first call comes too late: a generator that a verb is already reading."""
+    verbs = {ORIGINALS[name].__code__: name for name in _PATCHED if name not in _RUNS}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code in verbs:
+            msg = (
+                "the first llm() of this process stands in a generator, which Polars was already reading when it was "
+                f"made. Hint: write a list, {verbs[frame.f_code]}([llm(...) for ... in ...])"
+            )
+            raise PlanError(msg)
+        frame = frame.f_back
 
 
 def disarm() -> None:
@@ -109,10 +124,8 @@ def noticed(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _run(verb, args, kwargs)
     if not args:  # a function's first argument by its name
         return ORIGINALS[verb](**kwargs)
-    self, *rest = args
-    kept = tuple(keep(a) for a in rest)
     capture: Callable[..., Any] = _CAPTURES.get(verb, _verb)
-    return capture(verb, self, kept, {k: keep(v) for k, v in kwargs.items()})
+    return capture(verb, args[0], tuple(map(keep, args[1:])), {k: keep(v) for k, v in kwargs.items()})
 
 
 def _run(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -125,7 +138,8 @@ def _run(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _verb(verb: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
-    if holds_call((args, kwargs)) or any(_is_captured(a) for a in (*args, *kwargs.values())):
+    given = (*args, *kwargs.values())
+    if any(map(holds_call, given)) or any(map(_is_captured, given)):
         from polar_llama.frame.inference_frame import captured
 
         return captured(self, verb, args, kwargs)
@@ -201,21 +215,30 @@ _CAPTURES: dict[str, Callable[..., Any]] = {
 }
 
 
+_INERT = (pl.Expr, str, int, float, type(None), list, tuple, dict, pl.LazyFrame)
+_USED_UP = (Iterator, KeysView, ValuesView, deque)
+
+
 def keep(value: Any) -> Any:
     """An iterator's items as a list, since looking at it would use it up; and those of views."""
-    return [*value] if isinstance(value, Iterator | KeysView | ValuesView | deque) else value
+    if isinstance(value, _INERT):  # most arguments: asking for an abstract class costs ten times as much
+        return value
+    return [*value] if isinstance(value, _USED_UP) else value
+
+
+_SINGLE = (str, int, float, type(None), bytes, pl.Series, pl.DataFrame, pl.LazyFrame)
+_SEVERAL = (tuple, list, set, frozenset)
+_NUMBERS = (bool, int, float)
 
 
 def holds_call(value: Any) -> bool:
     """Whether an answer column is anywhere among arguments."""
     if isinstance(value, pl.Expr):
-        return any(is_answer(n) for n in value.meta.root_names())
-    if isinstance(value, str | bytes | pl.Series | pl.DataFrame | pl.LazyFrame) or inspect.isclass(value):
+        return any(map(is_answer, value.meta.root_names()))
+    if isinstance(value, _SINGLE):
         return False
-    if isinstance(value, Mapping):
-        return any(holds_call(v) for v in value.values())
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, _SEVERAL):
         # A mask of a million booleans is not looked through: its first item tells.
         first = next(iter(value), None)
-        return not isinstance(first, bool | int | float) and any(holds_call(v) for v in value)
-    return False
+        return not isinstance(first, _NUMBERS) and any(map(holds_call, value))
+    return isinstance(value, Mapping) and any(map(holds_call, value.values()))

@@ -1,4 +1,7 @@
-"""How alike two vectors are: plain Polars expressions over List and Array columns."""
+"""How alike two vectors are: plain Polars expressions over List and Array columns.
+
+A null inside a vector counts as zero.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import polars as pl
 
 Vector = str | pl.Expr
 """A column's name, or an expression of vectors."""
+
+_SMALLEST = 5e-324
 
 
 def cosine_similarity(a: Vector, b: Vector) -> pl.Expr:
@@ -16,7 +21,7 @@ def cosine_similarity(a: Vector, b: Vector) -> pl.Expr:
         b: Vectors of the same lengths.
 
     Returns:
-        Float64 from -1 to 1, named as `a`; 0.0 where a vector is all zeros; null where a vector is null or
+        Float64 from -1 to 1, named as `a`; 0.0 where a vector is all zeros, null where a vector is null or
         holds a null.
 
     Raises:
@@ -28,9 +33,10 @@ def cosine_similarity(a: Vector, b: Vector) -> pl.Expr:
         [1.0, 0.0]
     """
     left, right = _vector(a), _vector(b)
-    lengths = (left * left).list.sum().sqrt() * (right * right).list.sum().sqrt()
-    cosine = dot_product(left, right) / pl.when(lengths > 0).then(lengths).otherwise(1.0)
-    return cosine.clip(-1.0, 1.0)  # rounding may lead a hair beyond
+    lengths = _length(left) * _length(right)
+    # Where a vector is all zeros, 0 / SMALLEST is 0; and rounding may lead a hair beyond 1. (A when/then around a
+    # strict cast fails in Polars 2.1: the rows it hides are null to the cast.)
+    return ((left * right).list.sum() / lengths.clip(lower_bound=_SMALLEST)).clip(-1.0, 1.0)
 
 
 def dot_product(a: Vector, b: Vector) -> pl.Expr:
@@ -41,7 +47,7 @@ def dot_product(a: Vector, b: Vector) -> pl.Expr:
         b: Vectors of the same lengths.
 
     Returns:
-        Float64, named as `a`; null where a vector is null or holds a null.
+        Float64, named as `a`; null where a vector is null.
 
     Raises:
         polars.exceptions.ShapeError: When collected, if the two vectors of a row differ in length.
@@ -51,8 +57,7 @@ def dot_product(a: Vector, b: Vector) -> pl.Expr:
         >>> df.select(dot_product("a", "b"))["a"].to_list()
         [11.0, None]
     """
-    left = _vector(a)
-    return _sum(left * _vector(b), left)
+    return (_vector(a) * _vector(b)).list.sum()
 
 
 def euclidean_distance(a: Vector, b: Vector) -> pl.Expr:
@@ -63,7 +68,7 @@ def euclidean_distance(a: Vector, b: Vector) -> pl.Expr:
         b: Vectors of the same lengths.
 
     Returns:
-        Float64 from 0, named as `a`; null where a vector is null or holds a null.
+        Float64 from 0, named as `a`; null where a vector is null.
 
     Raises:
         polars.exceptions.ShapeError: When collected, if the two vectors of a row differ in length.
@@ -73,20 +78,26 @@ def euclidean_distance(a: Vector, b: Vector) -> pl.Expr:
         >>> df.select(euclidean_distance("a", "b"))["a"].to_list()
         [5.0]
     """
-    left = _vector(a)
-    difference = left - _vector(b)
-    return _sum(difference * difference, left).sqrt()
+    difference = _vector(a) - _vector(b)
+    return (difference * difference).list.sum().sqrt()
 
 
 def _vector(vector: Vector) -> pl.Expr:
     expr = pl.col(vector) if isinstance(vector, str) else vector
-    # `pl.lit([series])` was one vector to the seed, and is a list of vectors to today's Polars.
-    if expr.meta.is_literal() and isinstance(dtype := pl.select(expr).dtypes[0], pl.List) and dtype.inner.is_nested():
-        expr = expr.list.first()
-    return expr.cast(pl.List(pl.Float64))
+    return _literal(expr) if expr.meta.is_literal() else expr.cast(pl.List(pl.Float64))
 
 
-def _sum(products: pl.Expr, named: pl.Expr) -> pl.Expr:
-    """The sum of each row's products, under the name of the first vector; a null among them is no zero."""
-    name = named.meta.output_name(raise_if_undetermined=False) or "literal"
-    return pl.when(~products.list.contains(None)).then(products.list.sum()).alias(name)
+def _length(vector: pl.Expr) -> pl.Expr:
+    length = (vector * vector).list.sum().sqrt()
+    return pl.lit(pl.select(length).item()) if vector.meta.is_literal() and vector.meta.is_scalar() else length
+
+
+def _literal(vector: pl.Expr) -> pl.Expr:
+    """A literal of the right dtype: a cast of a literal is no literal to the planner."""
+    value = pl.select(vector).to_series()
+    if isinstance(value.dtype, pl.List) and value.dtype.inner.is_nested():
+        # `pl.lit([series])` was one vector to the polar-llama of old, and is a list of vectors to today's Polars.
+        value = value.list.first()
+    if len(value) != 1:
+        return pl.lit(value.cast(pl.List(pl.Float64)))
+    return pl.lit(value.cast(pl.List(pl.Float64)).to_list()[0], dtype=pl.List(pl.Float64))

@@ -15,7 +15,7 @@ import polars.selectors as cs
 
 from polar_llama.call import PREFIX, answers, written
 from polar_llama.errors import PlanError
-from polar_llama.planner.exprs import bare_column, per_row, reads, row_wise, shown
+from polar_llama.planner.exprs import all_of, bare_column, conjuncts, per_row, reads, row_wise, shown
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -145,13 +145,31 @@ def aggregated(
     maintain_order: bool,
 ) -> Plan:
     """`group_by(...).agg(...)`: a prompt over aggregates is asked once a group, any other once a row."""
-    outputs = [_output(e, "groups") for e in exprs]
-    names = [*calls_in([*keys, *having]), *_hidden(outputs)]
-    below, _ = rendered_below(plan, list(dict.fromkeys(names)))
+    asked = [p for h in having for p in conjuncts(h) if not all(map(_per_row, calls_in([p])))]
+    free = [p for h in having for p in conjuncts(h) if all(map(_per_row, calls_in([p])))] if asked else list(having)
+    passes = {f"{PREFIX}having {i}": p for i, p in enumerate(asked)}
+    outputs = [_output(e, "groups") for e in (*exprs, *(p.alias(name) for name, p in passes.items()))]
+    once_a_row = [*calls_in(free), *_hidden(outputs)]
+    _check_groups(once_a_row)
+    below, _ = rendered_below(plan, dict.fromkeys([*calls_in(keys), *once_a_row]))
     # A key that is an answer is read from its hidden column, under the name users see.
     named = [e.alias(_name(e, calls_in([e])[0])) if calls_in([e]) else e for e in keys]
-    node = Aggregate(below, tuple(named), _items(outputs), maintain_order, tuple(having))
-    return _computed(_answered(node, outputs), [*map(_Output, named), *outputs])
+    node = Aggregate(below, tuple(named), _items(outputs), maintain_order, tuple(free))
+    found = _computed(_answered(node, outputs), [*map(_Output, named), *outputs])
+    return without(Filter(found, all_of([pl.col(name) for name in passes])), list(passes)) if passes else found
+
+
+def _check_groups(names: Sequence[str]) -> None:
+    """Refuse prompts that are rendered a row, below the grouping, but look at other rows: those of their group."""
+    for name in names:
+        source = written(name).source
+        if isinstance(source, pl.Expr) and not row_wise(source):
+            msg = (
+                f"the prompt of {written(name).call.label} is one for each row of a group, and looks at other rows too. "
+                "Hint: name that part first, with_columns(x=...over(keys)), and use column x in the prompt"
+            )
+            raise PlanError(msg)
+        _check_groups(answers(written(name).roots))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sqlglot import exp
 from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import holds_call, is_call
+from polar_llama.sqlfront.correlating import Domain, domain_of
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
 from polar_llama.sqlfront.relation import Column, RelationScan, Stage
@@ -31,6 +32,7 @@ from polar_llama.sqlfront.syntax import (
     is_constant,
     is_unit,
     is_value,
+    is_volatile,
     is_windowed,
     outermost,
     text,
@@ -56,6 +58,7 @@ class Cutter:
         self.planning = planning
         self._ctes: list[exp.CTE] = []
         self._recursive = False
+        self._domain: Domain | None = None
 
     def cut(self, query: exp.Query) -> Stage | exp.Query:
         """Take the calls out of a query.
@@ -69,7 +72,9 @@ class Cutter:
         return self._query(query)
 
     def describe(self, query: exp.Query) -> list[tuple[str, str]]:
-        """Names and types of a query without calls, its CTEs being known."""
+        """Names and types of a query without calls, its CTEs and the row around it being known."""
+        if self._domain is not None and self._domain.is_read_by(query):
+            query = self._domain.around(query)
         return self.planning.describe(text(self.with_ctes(query)))
 
     def with_ctes(self, query: exp.Query) -> exp.Query:
@@ -88,6 +93,15 @@ class Cutter:
     def _query(self, query: exp.Query) -> Stage | exp.Query:
         if not holds_call(query):
             return query
+        domain = self._domain
+        if domain is not None and not domain.is_read_by(query):
+            self._domain = None
+        try:
+            return self._taken(query)
+        finally:
+            self._domain = domain
+
+    def _taken(self, query: exp.Query) -> Stage | exp.Query:
         depth = len(self._ctes)
         with_ = query.args.get("with_")
         if with_ is not None:
@@ -127,7 +141,10 @@ class Cutter:
         if not holds_call(query):
             return query
         found = self._query(query)
-        return self.planning.stage_query(found, [c.name for c in found.columns]) if isinstance(found, Stage) else found
+        if not isinstance(found, Stage):
+            return found
+        domain = self._domain if self._domain is not None and found.keys else None
+        return self.planning.stage_query(found, [c.name for c in found.columns], domain)
 
     def _set_operation(self, query: exp.SetOperation) -> Stage | exp.Query:
         modifiers = [query.args.get(k) for k in ("order", "limit", "offset")]
@@ -173,32 +190,47 @@ class Cutter:
                 self._source(join.this)
         elif isinstance(node, exp.Values):
             node.replace(_values(node, self))
-        elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery) and self._describes(node.this.this):
-            node.this.set("this", self.nested(node.this.this))
+        elif isinstance(node, exp.Lateral) and isinstance(node.this, exp.Subquery):
+            return  # see `_joins`: it may read the row around it
         else:
             raise PlanError(
                 f"a call inside {node.key.upper()} in FROM cannot be planned. Hint: ask in a CTE first and use its column"
             )
 
     def _joins(self, select: exp.Select) -> None:
-        """`JOIN … ON a = b AND llm_bool(…)` of an inner join is a filter above the join."""
+        """Calls in ON: of an inner join a filter above it, of a left join a lateral query, of a semi join EXISTS."""
         joins = select.args.get("joins") or []
         for i, join in enumerate(joins):
             condition = join.args.get("on")
             if not holds_call(condition):
                 continue
             side, kind = join.side.upper(), join.kind.upper()
-            later = any(j.side.upper() in {"RIGHT", "FULL"} for j in joins[i + 1 :])
-            if side or kind not in {"", "INNER"} or join.method or later:
+            padded = any(j.side.upper() in {"RIGHT", "FULL"} for j in joins[i + 1 :])
+            if not side and kind in {"", "INNER"} and not join.method and not padded:
+                parts = conjuncts(condition)
+                join.set("on", all_of([p for p in parts if not holds_call(p)]) or exp.true())
+                select.where(*[p.copy() for p in parts if holds_call(p)], copy=False)
+            elif kind in {"SEMI", "ANTI"} and not side and i == len(joins) - 1:
+                found = exp.Exists(this=exp.Select(expressions=[exp.Literal.number(1)]).from_(join.this).where(condition))
+                select.where(found if kind == "SEMI" else exp.Not(this=found), copy=False)
+                joins.pop()
+            elif side == "LEFT" and kind in {"", "OUTER"} and not join.method:
+                alias = join.this.alias_or_name
+                query = exp.Select(expressions=[exp.Star()]).from_(join.this.copy()).where(condition)
+                lateral = exp.Lateral(this=exp.Subquery(this=query), alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+                join.set("this", lateral)
+                join.set("on", exp.true())
+            else:
                 name = " ".join(p for p in (join.method, side, kind, "JOIN") if p)
                 raise PlanError(
                     f"a call in the ON of a {name} cannot be planned. Hint: ask in a CTE first, "
                     "WITH asked AS (SELECT *, llm_bool(...) AS a FROM t), and join on its column"
                 )
-            parts = conjuncts(condition)
-            free = all_of([p for p in parts if not holds_call(p)])
-            join.set("on", free or exp.true())
-            select.where(*[p.copy() for p in parts if holds_call(p)], copy=False)
+        for i, join in enumerate(joins):
+            if isinstance(join.this, exp.Lateral) and isinstance(join.this.this, exp.Subquery) and holds_call(join.this):
+                around = source_of(select)
+                around.set("joins", [j.copy() for j in joins[:i]])
+                self._correlated(select, around, join.this.this)
 
     def _subqueries(self, select: exp.Select) -> None:
         """Queries in expressions that hold calls and can be computed on their own."""
@@ -211,15 +243,47 @@ class Cutter:
                 continue
             query = node.this if isinstance(node, exp.Subquery) else node
             if not self._describes(query):
+                self._correlated(select, source_of(select), node)
+            elif isinstance(node, exp.Subquery):
+                node.set("this", self.nested(query))
+            else:
+                node.replace(self.nested(query))
+
+    def _correlated(self, select: exp.Select, around: exp.Select, node: exp.Expr) -> None:
+        """A query with calls that reads the row around it: asked for every different row there can be."""
+        query = node.this if isinstance(node, exp.Subquery) else node
+        if self._describes(query):
+            node.set("this", self.nested(query))
+            return
+        if self._domain is not None:
+            raise PlanError(
+                "a call inside a correlated subquery of another one cannot be planned. "
+                "Hint: ask in a CTE first and use its column"
+            )
+        where = select.args.get("where")
+        free = [c for c in conjuncts(where.this if where is not None else None) if not holds_call(c) and not is_volatile(c)]
+        self._domain = domain_of(query, around, free, self._means)
+        try:
+            if not self._describes(query):
                 raise PlanError(
-                    "a call inside a correlated subquery cannot be planned. Hint: write it as a JOIN, "
-                    "or ask in a CTE first and use its column in the subquery"
+                    "this correlated subquery with a call cannot be planned. "
+                    "Hint: write it as a JOIN, or ask in a CTE first and use its column"
                 )
             result = self.nested(query)
-            if isinstance(node, exp.Subquery):
-                node.set("this", result)
-            else:
-                node.replace(result)
+        finally:
+            self._domain = None
+        if isinstance(node, exp.Subquery):
+            node.set("this", result)
+        else:
+            node.replace(result)
+
+    def _means(self, query: exp.Query) -> bool:
+        """Whether DuckDB can describe a query, its calls aside."""
+        try:
+            self.planning.describe(text(self.with_ctes(stubbed(query, self.planning))))  # type: ignore[arg-type]
+        except duckdb.Error:
+            return False
+        return True
 
     def _describes(self, query: exp.Query) -> bool:
         """Whether a query means something on its own."""
@@ -249,6 +313,9 @@ class Cutter:
             return self._peeled(select, items, late=False)
         filtered = asked_first or holds_call(select.args.get("qualify"))
         ordered = holds_call(select.args.get("order"))
+        cut_short = any(select.args.get(k) is not None for k in ("order", "limit", "offset"))
+        if self._domain is not None and (filtered or ordered) and cut_short:
+            return self._peeled(select, items, late=False)  # a limit holds for each row around
         if (filtered or ordered) and not _is_slice(select, self.planning.parameters):
             return self._peeled(select, items, late=False)
         return self._chain(select, items)
@@ -258,25 +325,33 @@ class Cutter:
         asked = [c for c in [*where, *qualify] if holds_call(c)]
         body = _body(select, where, qualify)
 
+        domain = self._domain if self._domain is not None and self._domain.is_read_by(select) else None
+        if domain is not None and not asked:  # a limit holds for each row around
+            for key in ("order", "limit", "offset"):
+                body.set(key, select.args[key].copy() if select.args.get(key) is not None else None)
+
         def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
             body.set("expressions", [e.copy() for e in inner if e is not None] or [exp.Literal.number(1)])
-            return self.with_ctes(body)
+            return self.with_ctes(body if domain is None else domain.around(body))
 
         low = Lowering(
-            self.planning, lambda inner: [kind for _, kind in self.planning.describe(text(with_items(inner)))], eager=not asked
+            self.planning, lambda inner: [kind for _, kind in self.planning.describe(text(with_items(inner)))][: len(inner)], eager=not asked
         )
         outputs = [low.rewrite(i.expr) for i in items]
         outputs = [low.hoist(o) if is_constant(o) else o for o in outputs]
         predicates = [low.rewrite(c) for c in asked]
-        order = select.args.get("order")
+        order = select.args.get("order") if domain is None else None
         keys = [(k, low.rewrite(k.this)) for k in (order.expressions if order is not None else [])]
         sorted_after = any(holds_call(k) for k, _ in keys)
         if not low.inner:
             low.hoist(exp.Literal.number(1))
         low.prepare()
-        suffix = "" if sorted_after else _suffix(keys, None if asked else select)
+        suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked else select)
         query = with_items(low.inner)
-        relation = self.planning.relation(query, [low.kind(f"c{i}") for i in range(len(low.inner))], suffix)
+        kinds = [low.kind(f"c{i}") for i in range(len(low.inner))]
+        places = [f"c{len(kinds) + i}" for i in range(len(domain.references) if domain is not None else 0)]
+        kinds += [kind for _, kind in self.planning.describe(text(query))][len(kinds) :]
+        relation = self.planning.relation(query, kinds, suffix)
         frame = InferenceFrame._of(RelationScan(relation))
         for number, predicate in enumerate(predicates):
             frame = _filtered(frame, predicate, low, f"p{number}")
@@ -285,10 +360,13 @@ class Cutter:
         if asked or sorted_after:
             frame = _sliced(frame, select, self.planning.parameters)
         typed = [low.polars(o) for o in outputs]
-        frame = frame.select([t.expr.alias(f"o{i}") for i, t in enumerate(typed)])
+        frame = frame.select(
+            [*(t.expr.alias(f"o{i}") for i, t in enumerate(typed)), *(pl.col(p).alias(f"k{i}") for i, p in enumerate(places))]
+        )
         types = self.planning.types
         columns = [Column(i.name, t.kind, types.dtype(t.kind), f"o{n}") for n, (i, t) in enumerate(zip(items, typed, strict=True))]
-        return Stage(frame, tuple(columns))
+        around = [Column(f"k{i}", kinds[int(p[1:])], types.dtype(kinds[int(p[1:])]), f"k{i}") for i, p in enumerate(places)]
+        return Stage(frame, tuple(columns), tuple(around))
 
     def _peeled(self, select: exp.Select, items: list[Item], *, late: bool, keys: Sequence[exp.Expr] = ()) -> Stage | exp.Query:
         """A chain for what is asked first, and the rest of the SELECT over it.
@@ -316,7 +394,8 @@ class Cutter:
             first.set("where", exp.Where(this=kept))
         peel.outputs = peel.outputs or [exp.Literal.number(1)]
         chain = self._chain(first, [Item(e, f"o{n}") for n, e in enumerate(peel.outputs)])
-        source = self.planning.stage_query(chain, [f"o{n}" for n in range(len(peel.outputs))])
+        domain = self._domain if chain.keys else None
+        source = self.planning.stage_query(chain, [f"o{n}" for n in range(len(peel.outputs))], domain)
         rest.set("from_", exp.From(this=exp.Subquery(this=source, alias=exp.TableAlias(this=exp.to_identifier("r")))))
         if not holds_call(rest):
             return rest

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from polar_llama.sqlfront.calls import Written
+    from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.database import Database
 
 PART = "polar_llama part "
@@ -105,14 +106,20 @@ class Planning:
         parameters = parameters_in(body, self.parameters)
         return Relation(self.database, text(body), columns, suffix, tables, parameters)
 
-    def stage_query(self, stage: Stage, names: list[str]) -> exp.Select:
-        """A stage as a query that gives its columns their types and names."""
-        empty = stage.frame.collect_schema().to_frame()
-        table = self.add_table(stage, empty)
+    def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
+        """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
+        table = self.add_table(stage, stage.frame.collect_schema().to_frame())
         columns = [
-            f'{self.types.restored(c.sent, c.kind)} AS {exp.to_identifier(name, quoted=True).sql("duckdb")}'
+            f"{self.types.restored(c.sent, c.kind)} AS {exp.to_identifier(name, quoted=True).sql('duckdb')}"
             for c, name in zip(stage.columns, names, strict=True)
         ]
-        found = exp.maybe_parse(f"SELECT {', '.join(columns)} FROM {table}", dialect="duckdb")  # noqa: S608
+        source = table
+        if domain is not None:
+            matched = [
+                f"{self.types.restored(key.sent, key.kind)} IS NOT DISTINCT FROM {text(reference)}"
+                for key, reference in zip(stage.keys, domain.references, strict=True)
+            ]
+            source = f"(SELECT * FROM {table} WHERE {' AND '.join(matched)}) AS k"  # noqa: S608 -- pieces of the query
+        found = exp.maybe_parse(f"SELECT {', '.join(columns)} FROM {source}", dialect="duckdb")  # noqa: S608
         assert isinstance(found, exp.Select)  # noqa: S101
         return found

@@ -49,10 +49,12 @@ class Stage:
     Attributes:
         frame: The frame.
         columns: Its columns and their types in DuckDB.
+        keys: Further columns, which say for which row around a correlated subquery a row is.
     """
 
     frame: InferenceFrame
     columns: tuple[Column, ...]
+    keys: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,9 +12,8 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
-from pydantic import BaseModel
-
 from polars.testing import assert_frame_equal
+from pydantic import BaseModel
 
 from polar_llama import llm
 from polar_llama.testing import answer_text

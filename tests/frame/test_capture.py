@@ -74,7 +74,7 @@ VERBS: dict[str, Query] = {
     "right of a join": lambda lf, llm: other.join(asked(lf, llm), on="v", how="left", maintain_order="left"),
     "full join": lambda lf, llm: asked(lf, llm).join(other, on="v", how="full", maintain_order="left_right"),
     "both sides": lambda lf, llm: asked(lf, llm).join(asked(other, llm), on="v", maintain_order="left_right"),
-    "itself": lambda lf, llm: (lambda d: d.join(d, on="i", maintain_order="left_right"))(asked(lf, llm)),
+    "itself": lambda lf, llm: asked(lf, llm).pipe(lambda d: d.join(d, on="i", maintain_order="left_right")),
     "joined on an answer": lambda lf, llm: asked(lf, llm).join(
         asked(lf, llm).select("a", b="i"), on="a", maintain_order="left_right"
     ),
@@ -241,7 +241,7 @@ def test_both_uses_of_a_frame_ask_once(emulator: Emulator) -> None:
 
 
 def test_inside_a_running_loop(emulator: Emulator) -> None:
-    async def notebook() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    async def notebook() -> list[pl.DataFrame]:
         blocking = asked(small(), pll.llm)
         async with asyncio.TaskGroup() as group:
             awaited = group.create_task(asked(small().lazy(), pll.llm).collect_async())
@@ -249,7 +249,7 @@ def test_inside_a_running_loop(emulator: Emulator) -> None:
         assert await beats == "the loop went on"
         run = pll.last_run()
         assert run is not None
-        return blocking, await awaited, asked(small().lazy(), pll.llm).collect()
+        return [blocking, await awaited, asked(small().lazy(), pll.llm).collect()]
 
     for result in asyncio.run(notebook()):
         assert_frame_equal(result, asked(small(), naive))
@@ -259,7 +259,7 @@ def test_inside_a_running_loop(emulator: Emulator) -> None:
 def test_several_threads_at_once(emulator: Emulator) -> None:
     barrier = threading.Barrier(8)
 
-    def work(number: int) -> pl.DataFrame:
+    def work(number: int) -> Any:
         barrier.wait()
         return asked(questions().lazy(), pll.llm).filter(pl.col("cat") == number % 4).collect()
 

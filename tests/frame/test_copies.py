@@ -17,6 +17,7 @@ import polar_llama as pll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from polar_llama.testing import Emulator
 
@@ -88,19 +89,21 @@ def test_a_frame_that_has_run_holds_no_key() -> None:
     assert SECRET.encode() not in pickle.dumps(lf)
 
 
-def test_a_pickled_frame_runs_in_another_process(emulator: Emulator) -> None:
+def test_a_pickled_frame_runs_in_another_process(emulator: Emulator, tmp_path: Path) -> None:
     lf = questions().lazy().with_columns(a=pll.llm("q").str.to_uppercase()).filter(pl.col("cat") == 3)
     lf.collect()
     assert emulator.stats().requests == 10
     emulator.reset()
+    written = tmp_path / "frame"
+    written.write_bytes(pickle.dumps(lf))
     out = python(
         """
-import pickle, sys
+import pathlib, pickle, sys
 import polar_llama as pll
 pll.configure(model="openai:gpt-6-luna")
-print(pickle.loads(bytes.fromhex(sys.argv[1])).select("a").head(2).collect().to_series().to_list())
+print(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()).select("a").head(2).collect().to_series().to_list())
 """,
-        pickle.dumps(lf).hex(),
+        written,
     )
     expected = questions().filter(pl.col("cat") == 3).head(2).select(naive("q").str.to_uppercase())
     assert out == f"{expected.to_series().to_list()}\n"

@@ -29,7 +29,7 @@ def by_hand(query: Any) -> pl.DataFrame:
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 @pytest.mark.parametrize("name", ROWS)
-def test_a_query_sends_what_the_table_says_and_gives_the_naive_frame(emulator: Emulator, name: str, engine: Any) -> None:
+def test_requests_and_frame_are_what_the_table_says(emulator: Emulator, name: str, engine: Any) -> None:
     requests, query = ROWS[name]
     result = query(questions().lazy(), pll.llm).collect(engine=engine)
     assert emulator.stats().requests == requests

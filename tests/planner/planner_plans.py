@@ -102,6 +102,7 @@ class Step:
     def __init__(self, draw: st.DrawFn, schema: pl.Schema) -> None:
         self.draw = draw
         self.schema = schema
+        self.per_row = False
 
     # --- drawing
 
@@ -140,13 +141,20 @@ class Step:
             return self.one(
                 f"pl.col('{text}').fill_null('none')",
                 f"pl.col('{text}').shift()",
-                f"pl.col('{text}').max()",
                 f"pl.col('{text}').first().over('{self.column()}')",
                 f"pl.format('{{}}/{{}}', '{text}', pl.len())",
+                *([] if self.per_row else [f"pl.col('{text}').max()"]),
             )
         if kind == 9 and depth > 0:
             return f"pl.format('on {{}}', {self.text(depth - 1)})"
-        return "pl.lit('c')"
+        return f"pl.col('{self.column()}').cast(pl.String)" if self.per_row else "pl.lit('c')"
+
+    def moved(self, drawn: Callable[[], str]) -> str:
+        """Below a shift every call has a prompt a row: an answer to one prompt has the height of the frame."""
+        self.per_row, before = True, self.per_row
+        text = drawn()
+        self.per_row = before
+        return text
 
     def call(self, returns: str = "str", depth: int = 0) -> str:
         prompt = self.prompt(depth)
@@ -175,7 +183,7 @@ class Step:
             lambda: f"{sub()}.fill_null({sub()})",
             lambda: f"{sub()}.is_null()",
             lambda: f"{sub()}.eq_missing({sub()})",
-            lambda: f"{sub()}.shift()",
+            lambda: f"{self.moved(sub)}.shift()",
             lambda: f"({self.text(depth - 1)} == {self.text(depth - 1)})",
             lambda: f"{self.text(depth - 1)}.is_in(['p', 'p!', 'c!'])",
             lambda: f"({self.integer(depth - 1)} > {self.number(0, 3)})",
@@ -232,7 +240,7 @@ class Step:
             lambda: f"{sub()}.str.to_uppercase()",
             lambda: f"{sub()}.first()",
             lambda: f"{sub()}.first().over('{self.column()}')",
-            lambda: f"{sub()}.shift(-1)",
+            lambda: f"{self.moved(sub)}.shift(-1)",
         )
         return self.one(*forms)()
 
@@ -348,7 +356,7 @@ class Step:
 
     def top(self) -> str:
         key = self.one(f"'{self.named(pl.Int64) or 'i'}'", self.call("int"), self.text(0))
-        return f".with_row_index('_r').{self.one('top_k', 'bottom_k')}({self.number(0, 4)}, by=[{key}, '_r']).drop('_r')"
+        return f".with_row_index('_r').{self.one('top_k', 'bottom_k')}({self.number(1, 4)}, by=[{key}, '_r']).drop('_r')"
 
     def join(self) -> str:
         how = self.one("inner", "left", "right", "full", "semi", "anti", "cross")

@@ -1,0 +1,182 @@
+"""AWS Bedrock's Converse, through aiobotocore: signatures, profiles and roles are Amazon's own business.
+
+Everything aiobotocore would do beside one exchange is switched off: retries are the engine's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import aiobotocore.config
+import aiobotocore.session
+import aiohttp
+from botocore import exceptions as aws
+from botocore.model import ServiceModel
+from botocore.parsers import ResponseParserError
+from botocore.validate import ParamValidator
+
+from polar_llama.errors import ConfigurationError
+from polar_llama.providers.base import Failure
+from polar_llama.providers.bedrock_body import best, fill, prepare
+from polar_llama.providers.bedrock_reply import CREDENTIALS, problem_in, read_reply
+from polar_llama.providers.conversation import BodyError
+from polar_llama.providers.endpoint import endpoint
+from polar_llama.providers.forms import Forms
+from polar_llama.transport.base import CONNECT_SECONDS, MAX_SECONDS
+
+if TYPE_CHECKING:
+    from polar_llama.providers.base import Ask, Connection, Provider, Request, Response
+    from polar_llama.providers.errors import Problem
+    from polar_llama.providers.forms import Form
+    from polar_llama.providers.wire import Shared
+
+MAX_CONNECTIONS = 4096
+"""More than the engine ever has in flight: it does the limiting. (botocore's own default is 10.)"""
+
+_ABOUT_SCHEMAS = (
+    "outputconfig",
+    "output_config",
+    "textformat",
+    "schema",
+    "toolchoice",
+    "tool_choice",
+    "toolconfig",
+    "tool use",
+)
+_NO_CREDENTIALS = (
+    aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.NoAuthTokenError,
+    aws.TokenRetrievalError, aws.SSOError,
+)  # fmt: skip
+
+
+def create(connection: Connection) -> Provider:
+    """Bedrock in the region of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile, whatever `AWS_…` credentials there are.
+
+    Raises:
+        ConfigurationError: If there is no region, or the profile or the endpoint cannot be used.
+    """
+    environ = connection.environ
+    session = aiobotocore.session.AioSession(profile=environ.get("AWS_PROFILE") or None)
+    try:
+        region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or session.get_config_variable("region")
+    except aws.ProfileNotFound:
+        raise ConfigurationError("AWS_PROFILE names a profile that is not in the AWS configuration files") from None
+    if not region:
+        raise ConfigurationError("no AWS region is set. Set AWS_REGION, such as AWS_REGION=us-east-1")
+    url = environ.get("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") or environ.get("AWS_ENDPOINT_URL")
+    return BedrockProvider(session, region.strip(), url, connection)
+
+
+class BedrockProvider:
+    """Bedrock in one region.
+
+    Args:
+        session: Finds credentials that are not in the environment.
+        region: The region.
+        url: Where to send instead of the region's own endpoint.
+        connection: Reads credentials when a client is made.
+    """
+
+    def __init__(
+        self, session: aiobotocore.session.AioSession, region: str, url: str | None, connection: Connection
+    ) -> None:
+        at = endpoint(url or f"https://bedrock-runtime.{region}.amazonaws.com", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+        self.identity = f"bedrock-converse {at.shown}"
+        self.host = at.host
+        self._session, self._region, self._url, self._connection = session, region, url, connection
+        loaded = session.get_component("data_loader").load_service_model("bedrock-runtime", "service-2")
+        self._shape = ServiceModel(loaded, "bedrock-runtime").operation_model("Converse").input_shape
+        self._native = "outputConfig" in self._shape.members
+        self._forms = Forms(("schema", "tool", "prompt"), _ABOUT_SCHEMAS)
+        self._prepared: dict[tuple[Ask, Form], Shared] = {}
+        self._clients = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._client: Any = None
+        self._made_for = 0
+
+    def check(self, ask: Ask) -> None:
+        """Raise what would keep every request of a call from being sent.
+
+        Raises:
+            ConfigurationError: If the model does not take a parameter, or an option is none of Converse's.
+        """
+        try:
+            shared = self._shared(ask, "schema" if ask.schema is None else self._start(ask))
+        except BodyError as error:
+            raise ConfigurationError(f"{ask.model} cannot be asked: {error}") from None
+        sample = {**shared, "messages": [{"role": "user", "content": [{"text": "?"}]}]}
+        found = ParamValidator().validate(sample, self._shape)
+        if found.has_errors():
+            raise ConfigurationError(f"{ask.model} cannot be asked: {found.generate_report()}")
+
+    async def complete(self, request: Request) -> Response | Failure:
+        """Ask once; the first question with a schema may also find out how the model takes schemas."""
+        if request.ask.schema is None:
+            return (await self._once(request, "schema"))[0]
+        return await self._forms.ask(request, self._once, self._start(request.ask), proven=False)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        self._client = None
+        await self._clients.aclose()
+
+    async def _once(self, request: Request, form: Form) -> tuple[Response | Failure, Problem | None]:
+        """One exchange; the problem is there when the server answered with an error."""
+        try:
+            body = fill(self._shared(request.ask, form), request)
+        except BodyError as error:
+            return Failure("bad_request", f"not sent to {self.host}: {error}"), None
+        try:
+            async with asyncio.timeout(min(request.timeout, MAX_SECONDS)):
+                client = await self._opened()
+                reply = await client.converse(**body)
+            return read_reply(reply, form, request.ask), None
+        except aws.ClientError as error:
+            secrets = [value for name in CREDENTIALS if (value := self._connection.secret(name))]
+            return problem_in(error.response, request, self.host, secrets)
+        except (TimeoutError, aws.ReadTimeoutError, aws.ConnectTimeoutError):
+            return Failure("timeout", f"{self.host} did not answer within {request.timeout:g} s"), None
+        except _NO_CREDENTIALS as error:
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_BEARER_TOKEN_BEDROCK"
+            return Failure("auth", f"no credentials for {self.host} were found ({type(error).__name__}): {hint}"), None
+        except (aws.HTTPClientError, aws.ConnectionError, aiohttp.ClientError, OSError) as error:
+            return Failure("network", f"no complete answer from {self.host} ({type(error).__name__})"), None
+        except (ResponseParserError, ValueError):
+            return Failure("malformed", f"{self.host} answered 200 with a body that is not an answer", 200), None
+        except aws.BotoCoreError as error:  # its message may quote what was to be sent
+            return Failure("bad_request", f"not sent to {self.host}: {type(error).__name__}"), None
+
+    async def _opened(self) -> Any:
+        """A client for the credentials as they are now; one is made when they are new."""
+        key, secret, token, bearer = (self._connection.secret(name) or None for name in CREDENTIALS)
+        now = hash((key, secret, token, bearer))
+        async with self._opening:
+            if self._client is None or now != self._made_for:
+                config = aiobotocore.config.AioConfig(
+                    connect_timeout=CONNECT_SECONDS,
+                    read_timeout=MAX_SECONDS,
+                    max_pool_connections=MAX_CONNECTIONS,
+                    retries={"total_max_attempts": 1, "mode": "standard"},
+                )
+                made = self._session.create_client(
+                    "bedrock-runtime",
+                    region_name=self._region,
+                    endpoint_url=self._url,
+                    aws_access_key_id=key,
+                    aws_secret_access_key=secret,
+                    aws_session_token=token if key else None,
+                    config=config,
+                )
+                self._client, self._made_for = await self._clients.enter_async_context(made), now
+            return self._client
+
+    def _start(self, ask: Ask) -> Form:
+        return best(ask, native=self._native)
+
+    def _shared(self, ask: Ask, form: Form) -> Shared:
+        found = self._prepared.get((ask, form))
+        if found is None:
+            found = self._prepared[ask, form] = prepare(ask, form)
+        return found
