@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 from polar_llama.errors import PlanError
-from polar_llama.template import Template
+from polar_llama.template import Template, Told, roots
 from polar_llama.types import error_dtype
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Call:
         cache: False asks again although the cache holds an answer.
         on_error: `"raise"`, `"null"`, `"struct"`, or None for the setting in force.
         conversation: Whether the prompt is a list of messages.
+        examples: Questions and their answers, as `Ask.examples`.
+        embedding: Whether a vector is wanted, not an answer.
+        dimensions: How long the vector is to be, or None.
     """
 
     returns: AnswerType
@@ -62,6 +65,9 @@ class Call:
     cache: bool = True
     on_error: OnError | None = None
     conversation: bool = False
+    examples: str = ""
+    embedding: bool = False
+    dimensions: int | None = None
 
     @property
     def dtype(self) -> pl.DataType:
@@ -71,22 +77,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """A call and where its prompt comes from: an expression, or a template over columns."""
+    """A call and where its prompt comes from: an expression, a template over columns, either with a system prompt."""
 
     call: Call
-    source: pl.Expr | Template
+    source: pl.Expr | Template | Told
 
     @property
     def roots(self) -> list[str]:
         """The columns the prompt is rendered from."""
-        return list(self.source.fields) if isinstance(self.source, Template) else self.source.meta.root_names()
+        return roots(self.source)
 
 
 _table: OrderedDict[str, Written] = OrderedDict()
 _lock = threading.Lock()
 
 
-def intern(call: Call, source: pl.Expr | Template) -> str:
+def intern(call: Call, source: pl.Expr | Template | Told) -> str:
     """Remember a call and give the name of its answer column: equal calls get equal names."""
     digest = blake2b(repr(call).encode(), digest_size=12)
     digest.update(_fingerprint(source))
@@ -99,7 +105,9 @@ def intern(call: Call, source: pl.Expr | Template) -> str:
     return name
 
 
-def _fingerprint(source: pl.Expr | Template) -> bytes:
+def _fingerprint(source: pl.Expr | Template | Told) -> bytes:
+    if isinstance(source, Told):
+        return b"told" + _fingerprint(source.system) + _fingerprint(source.prompt)
     if isinstance(source, Template):
         return repr(source).encode()
     try:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from string import Formatter
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from polar_llama.errors import PlanError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,21 @@ class Template:
         """The template as written, normalised: braces of the text doubled."""
         doubled = [t.replace("{", "{{").replace("}", "}}") for t in self.texts]
         return doubled[0] + "".join(f"{{{f}}}{t}" for f, t in zip(self.fields, doubled[1:], strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """A prompt with a system prompt of each row's own; a null system prompt is none."""
+
+    system: pl.Expr
+    prompt: pl.Expr | Template
+
+
+def roots(source: pl.Expr | Template | Told) -> list[str]:
+    """The columns a prompt is rendered from."""
+    if isinstance(source, Told):
+        return [*source.system.meta.root_names(), *roots(source.prompt)]
+    return list(source.fields) if isinstance(source, Template) else source.meta.root_names()
 
 
 def is_template(text: str) -> bool:

@@ -252,7 +252,7 @@ class Run:
                 "Leave max_cost out, or limit the requests instead: max_requests"
             )
             raise ConfigurationError(msg)
-        overhead = len((call.system or "").encode()) + len((call.returns.schema or "").encode())
+        overhead = sum(len((text or "").encode()) for text in (call.system, call.returns.schema, call.examples))
         return Meter(tally, known, overhead=overhead, max_tokens=call.max_tokens)
 
 
@@ -267,6 +267,9 @@ def _shared_by_all_rows(call: Call, model: str) -> Ask:
         schema=call.returns.schema,
         schema_name=call.returns.schema_name,
         conversation=call.conversation,
+        examples=call.examples,
+        embedding=call.embedding,
+        dimensions=call.dimensions,
     )
 
 

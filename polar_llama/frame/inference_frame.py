@@ -106,7 +106,12 @@ class InferenceFrame(pl.LazyFrame):
         """Collect without blocking the event loop, as `pl.LazyFrame.collect_async` does."""
         if gevent:
             return super().collect_async(gevent=True, engine=engine, optimizations=optimizations)
-        return collected_async(lambda: self.collect(engine=engine, optimizations=optimizations))
+        return collected_async(
+            self._plan,
+            settings.current(),
+            lambda native: native.collect(engine=engine, optimizations=optimizations),
+            engine,
+        )
 
     def collect_batches(self, **options: Any) -> Any:
         """Iterate over the result, as `pl.LazyFrame.collect_batches` does: asking goes on while you read."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from polar_llama.exec.report import last_run, publish
 from polar_llama.frame.scope import scope
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
@@ -68,12 +66,20 @@ def batches(
         yield from collect(bound(planned(plan, settings), opened.run(settings)))
 
 
-async def collected_async(collect: Callable[[], T]) -> T:
-    """Collect on a worker thread; the run's report is published in the awaiting context."""
-    context = copy_context()
-    result = await asyncio.get_running_loop().run_in_executor(None, context.run, collect)
-    publish(context.run(last_run))
-    return result
+async def collected_async(
+    plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], T], engine: Any = "auto"
+) -> T:
+    """Run a plan on a thread of its own; its report is published in the awaiting context.
+
+    Cancelling the task sends nothing more; what is in flight comes back and is cached.
+    """
+    with scope() as opened:
+        future = on_thread(lambda: collect(bound(planned(plan, settings), opened.run(settings), engine)))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            opened.cancel()
+            raise
 
 
 def bound(plan: Plan, run: Run, engine: Any = "auto") -> pl.LazyFrame:
@@ -101,17 +107,24 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future: Future[T] = Future()
-
-    def call() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 -- handed to the caller
-            future.set_exception(error)
-
-    threading.Thread(target=call, name="polar_llama collect", daemon=True).start()
+    future = on_thread(work)
     try:
         return future.result()
     except BaseException:
         opened.cancel()
         raise
+
+
+def on_thread(work: Callable[[], T]) -> Future[T]:
+    """Do work on a thread of its own, which does not keep the process alive."""
+    future: Future[T] = Future()
+
+    def call() -> None:
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="polar_llama collect", daemon=True).start()
+    return future

@@ -28,7 +28,7 @@ from polar_llama.planner.nodes import (
     Sort,
     WithColumns,
 )
-from polar_llama.template import Template
+from polar_llama.template import Template, Told, roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -210,7 +210,12 @@ def _prompt(column: str, answer: str) -> Prompt:
 
 
 def _per_row(name: str) -> bool:
-    source = written(name).source
+    return _varies(written(name).source)
+
+
+def _varies(source: pl.Expr | Template | Told) -> bool:
+    if isinstance(source, Told):
+        return _varies(source.system) or _varies(source.prompt)
     return bool(source.fields) if isinstance(source, Template) else per_row(source)
 
 
@@ -239,8 +244,7 @@ def _hidden(outputs: Iterable[_Output]) -> list[str]:
     for output in outputs:
         item = output.item
         if isinstance(item, Prompt):
-            roots = item.source.fields if isinstance(item.source, Template) else item.source.meta.root_names()
-            found += answers(roots)
+            found += answers(roots(item.source))
         else:
             found += calls_in([item])
     return list(dict.fromkeys(found))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from polar_llama.call import Call
-    from polar_llama.template import Template
+    from polar_llama.template import Template, Told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Prompt:
 
     column: str
     call: Call
-    source: pl.Expr | Template
+    source: pl.Expr | Template | Told
     expr: pl.Expr | None = None
     masked: bool = False
 

@@ -8,14 +8,21 @@ from polar_llama.errors import PlanError, UnknownColumnError
 from polar_llama.planner.exprs import shown
 from polar_llama.planner.schema import selected
 from polar_llama.planner.selectors import pinned_expr, visible
-from polar_llama.template import Template
+from polar_llama.template import Template, Told
 
 
-def render(source: pl.Expr | Template, schema: pl.Schema) -> tuple[pl.Expr, bool]:
+def render(
+    source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation: bool = False
+) -> tuple[pl.Expr, bool]:
     """The expression that renders a prompt, and whether the prompt is a conversation.
 
     Numbers are written plainly, dates and times in ISO form, structs and lists as JSON. Any null
     field makes the prompt null.
+
+    Args:
+        source: What was written.
+        schema: The columns there are.
+        conversation: Whether text is known to be the JSON of messages, or of one message.
 
     Raises:
         PlanError: If a column is missing, or a dtype cannot be a prompt.
@@ -29,7 +36,29 @@ def render(source: pl.Expr | Template, schema: pl.Schema) -> tuple[pl.Expr, bool
         for name, text in zip(source.fields, source.texts[1:], strict=True):
             parts += [text_of(name, schema[name]), pl.lit(text)]
         return pl.concat_str(parts), False
-    return _checked(source, schema)
+    if isinstance(source, Told):
+        return _told(source, schema, conversation=conversation), True
+    prompt, messages = _checked(source, schema)
+    return (_listed(prompt), True) if conversation and not messages else (prompt, messages)
+
+
+def _told(source: Told, schema: pl.Schema, *, conversation: bool) -> pl.Expr:
+    """A conversation that begins with the row's system prompt."""
+    prompt, conversation = render(source.prompt, schema, conversation=conversation)
+    system, messages = _checked(source.system, schema)
+    if messages:
+        msg = f"a system prompt must be text, but {shown(source.system)} is a list of messages"
+        raise PlanError(msg)
+    if not conversation:
+        prompt = pl.concat_str(pl.lit('[{"role":"user","content":'), _json(prompt), pl.lit("}]"))
+    told = pl.concat_str(pl.lit('[{"role":"system","content":'), _json(system), pl.lit("},"))
+    return pl.when(system.is_null()).then(prompt).otherwise(pl.concat_str(told, prompt.str.slice(1)))
+
+
+def _listed(prompt: pl.Expr) -> pl.Expr:
+    """The JSON of messages; one message is a conversation of one."""
+    alone = prompt.str.strip_chars_start().str.starts_with("{")
+    return pl.when(alone).then(pl.concat_str(pl.lit("["), prompt, pl.lit("]"))).otherwise(prompt)
 
 
 def known(schema: pl.Schema) -> str:

@@ -110,7 +110,7 @@ def _prompted(node: Plan, column: str) -> Prompt:
 
 def _items(item: Item, before: pl.Schema, node: Select | WithColumns | Aggregate) -> list[Item]:
     if isinstance(item, Prompt):
-        expr, conversation = render(item.source, before)
+        expr, conversation = render(item.source, before, conversation=item.call.conversation)
         call: Call = replace(item.call, conversation=True) if conversation else item.call
         return [replace(item, call=call, expr=expr)]
     if isinstance(node, Aggregate) or not item.meta.is_column_selection():

@@ -54,6 +54,9 @@ class Ask:
             for plain text.
         schema_name: A name for the schema, of at most 64 characters of `[A-Za-z0-9_-]`.
         conversation: Whether a prompt is a JSON array of `{"role", "content"}` messages.
+        examples: A JSON array of `[question, answer]` texts that go before every prompt as turns, or "".
+        embedding: Whether a vector is wanted, not an answer: `Embeds.embed` is asked.
+        dimensions: How long the vector is to be; sent only when given.
     """
 
     model: str
@@ -65,6 +68,9 @@ class Ask:
     schema: str | None = None
     schema_name: str = "answer"
     conversation: bool = False
+    examples: str = ""
+    embedding: bool = False
+    dimensions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

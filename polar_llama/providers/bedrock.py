@@ -6,21 +6,22 @@ Everything aiobotocore would do beside one exchange is switched off: retries are
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import aiobotocore.config
 import aiobotocore.session
-import aiohttp
-from botocore import exceptions as aws
+import botocore.loaders
+from botocore.exceptions import ProfileNotFound
 from botocore.model import ServiceModel
-from botocore.parsers import ResponseParserError
 from botocore.validate import ParamValidator
 
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.base import Failure
 from polar_llama.providers.bedrock_body import best, fill, prepare
-from polar_llama.providers.bedrock_reply import CREDENTIALS, problem_in, read_reply
+from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
+from polar_llama.providers.bedrock_reply import read_reply
 from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.forms import Forms
@@ -45,14 +46,16 @@ _ABOUT_SCHEMAS = (
     "toolconfig",
     "tool use",
 )
-_NO_CREDENTIALS = (
-    aws.NoCredentialsError, aws.PartialCredentialsError, aws.CredentialRetrievalError, aws.NoAuthTokenError,
-    aws.TokenRetrievalError, aws.SSOError,
-)  # fmt: skip
+
+
+@functools.cache
+def _data() -> botocore.loaders.Loader:
+    """Amazon's descriptions of its services, read once."""
+    return botocore.loaders.create_loader()
 
 
 def create(connection: Connection) -> Provider:
-    """Bedrock in the region of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile, whatever `AWS_…` credentials there are.
+    """Bedrock in the region of `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile, with the credentials AWS's tools use.
 
     Raises:
         ConfigurationError: If there is no region, or the profile or the endpoint cannot be used.
@@ -61,7 +64,7 @@ def create(connection: Connection) -> Provider:
     session = aiobotocore.session.AioSession(profile=environ.get("AWS_PROFILE") or None)
     try:
         region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or session.get_config_variable("region")
-    except aws.ProfileNotFound:
+    except ProfileNotFound:
         raise ConfigurationError("AWS_PROFILE names a profile that is not in the AWS configuration files") from None
     if not region:
         raise ConfigurationError("no AWS region is set. Set AWS_REGION, such as AWS_REGION=us-east-1")
@@ -86,7 +89,8 @@ class BedrockProvider:
         self.identity = f"bedrock-converse {at.shown}"
         self.host = at.host
         self._session, self._region, self._url, self._connection = session, region, url, connection
-        loaded = session.get_component("data_loader").load_service_model("bedrock-runtime", "service-2")
+        session.register_component("data_loader", _data())
+        loaded = _data().load_service_model("bedrock-runtime", "service-2")
         self._shape = ServiceModel(loaded, "bedrock-runtime").operation_model("Converse").input_shape
         self._native = "outputConfig" in self._shape.members
         self._forms = Forms(("schema", "tool", "prompt"), _ABOUT_SCHEMAS)
@@ -133,20 +137,9 @@ class BedrockProvider:
                 client = await self._opened()
                 reply = await client.converse(**body)
             return read_reply(reply, form, request.ask), None
-        except aws.ClientError as error:
+        except ERRORS as error:
             secrets = [value for name in CREDENTIALS if (value := self._connection.secret(name))]
-            return problem_in(error.response, request, self.host, secrets)
-        except (TimeoutError, aws.ReadTimeoutError, aws.ConnectTimeoutError):
-            return Failure("timeout", f"{self.host} did not answer within {request.timeout:g} s"), None
-        except _NO_CREDENTIALS as error:
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_BEARER_TOKEN_BEDROCK"
-            return Failure("auth", f"no credentials for {self.host} were found ({type(error).__name__}): {hint}"), None
-        except (aws.HTTPClientError, aws.ConnectionError, aiohttp.ClientError, OSError) as error:
-            return Failure("network", f"no complete answer from {self.host} ({type(error).__name__})"), None
-        except (ResponseParserError, ValueError):
-            return Failure("malformed", f"{self.host} answered 200 with a body that is not an answer", 200), None
-        except aws.BotoCoreError as error:  # its message may quote what was to be sent
-            return Failure("bad_request", f"not sent to {self.host}: {type(error).__name__}"), None
+            return failed(error, request, self.host, secrets)
 
     async def _opened(self) -> Any:
         """A client for the credentials as they are now; one is made when they are new."""

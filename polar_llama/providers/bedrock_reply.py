@@ -1,4 +1,4 @@
-"""Replies of Bedrock's Converse: text, usage, why the answer ended, errors."""
+"""Replies of Bedrock's Converse: text, usage, why the answer ended."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from polar_llama.providers.base import Response, Usage
-from polar_llama.providers.errors import Problem, failure
 from polar_llama.providers.openai_reply import find_object
-from polar_llama.transport.base import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
-    from polar_llama.providers.base import Ask, Failure, Finish, Kind, Request
+    from polar_llama.providers.base import Ask, Finish
     from polar_llama.providers.forms import Form
-
-CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
 
 _FINISH: dict[str, Finish] = {
     "max_tokens": "length",
@@ -28,18 +24,6 @@ _FINISH: dict[str, Finish] = {
     "tool_use": "tool",
     "malformed_model_output": "error",
     "malformed_tool_use": "error",
-}
-_KINDS: dict[str, Kind] = {
-    "ThrottlingException": "rate_limited",
-    "ModelNotReadyException": "rate_limited",
-    "ModelTimeoutException": "timeout",
-    "ModelErrorException": "overloaded",
-    "ServiceQuotaExceededException": "quota",
-    "AccessDeniedException": "auth",
-    "UnrecognizedClientException": "auth",
-    "InvalidSignatureException": "auth",
-    "ExpiredTokenException": "auth",
-    "ResourceNotFoundException": "unknown_model",
 }
 
 
@@ -87,30 +71,3 @@ def read_usage(found: Any) -> Usage | None:
         return Usage(int(found["inputTokens"]) + read + written, int(found["outputTokens"]), read, written)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def problem_in(
-    response: Mapping[str, Any], request: Request, host: str, secrets: Collection[str]
-) -> tuple[Failure, Problem]:
-    """The failure that an error of Amazon's stands for.
-
-    Args:
-        response: The error, as botocore reads it.
-        request: What was asked: none of its text is shown.
-        host: Who answered.
-        secrets: Credentials: a message that holds one is not shown.
-    """
-    error, about = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-    if any(secret in message for secret in secrets):
-        message = ""
-    kind = _KINDS.get(code)
-    if code == "ThrottlingException" and "per day" in message:
-        kind = "quota"
-    elif code == "ValidationException" and "model identifier is invalid" in message:
-        kind = "unknown_model"
-    problem = Problem(message, code=code)
-    reply = Reply(int(about.get("HTTPStatusCode", 0)), about.get("HTTPHeaders", {}), b"")
-    key = next(iter(secrets), None)
-    said = failure(reply, problem, request, host=host, key=key, variable="the AWS credentials", kind=kind)
-    return said, problem

@@ -41,8 +41,27 @@ def read_turns(prompt: str) -> list[dict[str, Any]]:
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
+def shots(ask: Ask) -> list[dict[str, Any]]:
+    """The turns of a call's examples, which go before those of every row."""
+    pairs = from_json(ask.examples) if ask.examples else []
+    return [
+        {"role": role, "content": text}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
 def turns_of(request: Request) -> list[dict[str, Any]]:
-    """The turns of a request: its conversation or its prompt, and what a second asking adds.
+    """Every turn of a request: the examples, and those of the row.
+
+    Raises:
+        BodyError: If the prompt is not a conversation where one is expected.
+    """
+    return [*shots(request.ask), *row_turns(request)]
+
+
+def row_turns(request: Request) -> list[dict[str, Any]]:
+    """The turns of a request's row: its conversation or its prompt, and what a second asking adds.
 
     Raises:
         BodyError: If the prompt is not a conversation where one is expected.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from polar_llama.providers.conversation import BodyError, in_words, json_bytes, turns_of
+from polar_llama.providers.conversation import BodyError, in_words, json_bytes, row_turns, shots
 from polar_llama.providers.schema import NotStrictError, has_optional, lower_openai
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Body:
             return b"".join(
                 (self.opening, b'{"role":"user","content":', json_bytes(request.prompt), b"}", self.closing)
             )
-        return b"".join((self.opening, json_bytes(turns_of(request))[1:-1], self.closing))
+        return b"".join((self.opening, json_bytes(row_turns(request))[1:-1], self.closing))
 
 
 def prepare(ask: Ask, form: Form, max_tokens: str, *, strict: bool = True) -> Body:

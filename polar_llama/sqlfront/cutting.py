@@ -20,6 +20,7 @@ from polar_llama.sqlfront.calls import holds_call, is_call
 from polar_llama.sqlfront.correlating import Domain, domain_of
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
+from polar_llama.sqlfront.pulling import asked_of, fill, pull, slots_of
 from polar_llama.sqlfront.relation import Column, RelationScan, Stage
 from polar_llama.sqlfront.resolving import Item, resolve, source_of, stubbed
 from polar_llama.sqlfront.syntax import (
@@ -105,8 +106,8 @@ class Cutter:
         depth = len(self._ctes)
         with_ = query.args.get("with_")
         if with_ is not None:
-            self._cte_bodies(with_)
             query.set("with_", None)
+            self._cte_bodies(with_, query)
         match query:
             case exp.Select():
                 found = self._select(query)
@@ -121,10 +122,10 @@ class Cutter:
         del self._ctes[depth:]
         return found
 
-    def _cte_bodies(self, with_: exp.With) -> None:
+    def _cte_bodies(self, with_: exp.With, query: exp.Query) -> None:
         if with_.args.get("recursive"):
             self._recursive = True
-        for cte in with_.expressions:
+        for number, cte in enumerate(with_.expressions):
             if any(c.alias.lower() == cte.alias.lower() for c in self._ctes):
                 raise PlanError(f"the CTE name {cte.alias!r} is used twice, one inside the other. Hint: give one another name")
             if holds_call(cte.this):
@@ -133,8 +134,34 @@ class Cutter:
                         "a call inside a recursive CTE cannot be planned: what is asked would depend on every answer before. "
                         "Hint: compute the recursion first, and ask over its result"
                     )
+                self._asked_where_read(cte, [query, *with_.expressions[number + 1 :]])
                 cte.set("this", self.nested(cte.this))
             self._ctes.append(cte)
+
+    def _asked_where_read(self, cte: exp.CTE, readers: list[exp.Expr]) -> None:
+        """A CTE keeps its prompts; whoever reads it asks, as if it were a derived table."""
+        if isinstance(cte.this, exp.Select):
+            pull(cte.this, self.describe)
+        slots = slots_of(cte.this)
+        if slots is None or cte.args["alias"].args.get("columns") or cte.this.args.get("with_") is not None:
+            return
+        names = [name for name, _ in self.describe(stubbed(cte.this, self.planning))]  # type: ignore[arg-type]
+        if len({n.lower() for n in names}) != len(names):
+            return
+        fill(cte.this, slots)
+        columns = [exp.column(n, quoted=True) for n in names]
+        items = [exp.alias_(asked_of(slots[c.name.lower()], c), c.name, quoted=True) if c.name.lower() in slots else c for c in columns]
+        for reader in readers:
+            for table in [t for t in reader.find_all(exp.Table) if t.name.lower() == cte.alias.lower() and not t.db]:
+                alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
+                if alias.this is None:
+                    alias.set("this", table.this.copy())
+                query = exp.Select(expressions=[i.copy() for i in items]).from_(exp.to_table(cte.alias))
+                derived = exp.Subquery(this=query, alias=alias.copy())
+                for key in ("joins", "pivots", "sample"):
+                    if table.args.get(key):
+                        derived.set(key, table.args[key])
+                table.replace(derived)
 
     def nested(self, query: exp.Query) -> exp.Query:
         """A query in a query, without calls; it keeps the names of its columns."""
@@ -164,6 +191,7 @@ class Cutter:
         return query
 
     def _select(self, select: exp.Select) -> Stage | exp.Query:
+        pull(select, self.describe)
         self._sources(select)
         self._joins(select)
         self._subqueries(select)
@@ -244,7 +272,10 @@ class Cutter:
             query = node.this if isinstance(node, exp.Subquery) else node
             if not self._describes(query):
                 self._correlated(select, source_of(select), node)
-            elif isinstance(node, exp.Subquery):
+                continue
+            if isinstance(node.parent, exp.Exists) and query.args.get("limit") is None:
+                query.set("limit", exp.Limit(expression=exp.Literal.number(1)))  # one row is enough
+            if isinstance(node, exp.Subquery):
                 node.set("this", self.nested(query))
             else:
                 node.replace(self.nested(query))
@@ -339,7 +370,7 @@ class Cutter:
         )
         outputs = [low.rewrite(i.expr) for i in items]
         outputs = [low.hoist(o) if is_constant(o) else o for o in outputs]
-        predicates = [low.rewrite(c) for c in asked]
+        predicates = [low.rewrite(c, truth=True) for c in asked]
         order = select.args.get("order") if domain is None else None
         keys = [(k, low.rewrite(k.this)) for k in (order.expressions if order is not None else [])]
         sorted_after = any(holds_call(k) for k, _ in keys)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polar_llama.sqlfront.calls import Written
-    from polar_llama.sqlfront.guards import Guard
+    from polar_llama.sqlfront.guards import Guard, Operand
     from polar_llama.sqlfront.planning import Part, Planning
 
     Kinds = Callable[[Sequence[exp.Expr | None]], list[str]]
@@ -71,8 +71,8 @@ class Lowering:
             self.inner += [part.star.copy(), *[None] * (part.count - 1)]
         return fresh_column(f"c{self._stars[key] + part.index}")
 
-    def rewrite(self, node: exp.Expr) -> exp.Expr:
-        """An expression over columns of the inner query and answers."""
+    def rewrite(self, node: exp.Expr, *, truth: bool = False) -> exp.Expr:
+        """An expression over columns of the inner query and answers; `truth` if it only matters where it is true."""
         part = self.planning.parts.get(node.name) if isinstance(node, exp.Column) else None
         if part is not None:
             return self._part(part)
@@ -87,23 +87,25 @@ class Lowering:
             raise PlanError(self._misplaced(node))
         if isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
             node = as_case(node)
-        guarded = branches(node) if holds_call(node) else None
+        guarded = branches(node, truth=truth) if holds_call(node) else None
         if guarded is not None:
-            return self._guarded(node, dict((id(n), g) for n, g in guarded))
+            return self._guarded(node, {id(o.node): o for o in guarded})
+        if isinstance(node, exp.Paren):
+            return exp.Paren(this=self.rewrite(node.this, truth=truth))
         return self._mapped(node, self.rewrite)
 
-    def _guarded(self, node: exp.Expr, guards: dict[int, Guard | None]) -> exp.Expr:
+    def _guarded(self, node: exp.Expr, guarded: dict[int, Operand]) -> exp.Expr:
         """A construct whose operands are guarded, wherever in it they stand."""
 
         def visit(child: exp.Expr) -> exp.Expr:
-            if id(child) not in guards:
+            operand = guarded.get(id(child))
+            if operand is None:
                 return self._mapped(child, visit)
-            guard = guards[id(child)]
-            if guard is None:
-                return self.rewrite(child)
-            self._guards.append(guard)
+            if operand.guard is None:
+                return self.rewrite(child, truth=operand.truth)
+            self._guards.append(operand.guard)
             try:
-                return self.rewrite(child)
+                return self.rewrite(child, truth=operand.truth)
             finally:
                 self._guards.pop()
 

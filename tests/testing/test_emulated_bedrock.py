@@ -9,8 +9,8 @@ import boto3  # type: ignore[import-untyped]
 import httpx
 import jsonschema
 import pytest
-from botocore.config import Config  # type: ignore[import-untyped]
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from polar_llama.providers.base import Usage
 from polar_llama.testing import EmulatedAnswer, EmulatedFault, Emulator, answer_text, answer_vector

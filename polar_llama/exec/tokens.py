@@ -1,0 +1,115 @@
+"""How many tokens a request takes: guessed from bytes, corrected by what providers have counted in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polar_llama.providers.base import Ask, Usage
+
+BYTES_A_TOKEN = 4
+"""UTF-8 bytes: what providers' guides give as a rule of thumb for English."""
+
+FIRST_ANSWER = 256
+"""Tokens of an answer in plain text, or of several fields, until the first has come."""
+
+FIRST_SHORT_ANSWER = 16
+"""The same of a Boolean, a number or one of some words: `{"answer":true}`."""
+
+MEMORY = 1 / 8
+"""How much the latest answer weighs in a running average."""
+
+KNOWN = 1_024
+"""Models and calls that are remembered; the oldest are forgotten."""
+
+_SHORT = ('"boolean"', '"integer"', '"number"', '"enum"', '"const"')
+_LONG = ('"string"', '"array"')
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Running averages: of a model, counted over guessed input tokens and the share of them its provider had cached;
+    of a call, output tokens."""
+
+    ratio: float
+    cached: float
+    output: float
+
+
+def guess(size: int) -> int:
+    """Tokens of a request of so many UTF-8 bytes, before any correction."""
+    return max(1, -(-size // BYTES_A_TOKEN))
+
+
+def overhead(ask: Ask) -> int:
+    """UTF-8 bytes that every request of a call carries besides its prompt: the system prompt and the schema."""
+    return len((ask.system or "").encode()) + len((ask.schema or "").encode())
+
+
+def first_answer(ask: Ask) -> int:
+    """Tokens that an answer is taken to have until one has come."""
+    if ask.max_tokens is not None:
+        return ask.max_tokens
+    schema = ask.schema
+    if schema is None or schema.count('"properties"') != 1 or any(word in schema for word in _LONG):
+        is_choice = schema is not None and '"enum"' in schema and schema.count('"type"') <= 2  # noqa: PLR2004
+        return FIRST_SHORT_ANSWER if is_choice else FIRST_ANSWER
+    return FIRST_SHORT_ANSWER if any(word in schema for word in _SHORT) else FIRST_ANSWER
+
+
+class Calibration:
+    """What providers have counted so far; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[tuple[str, Ask | str], _Seen] = OrderedDict()
+
+    def saw(self, identity: str, ask: Ask, prompt: str, usage: Usage) -> None:
+        """Learn from an answer.
+
+        Args:
+            identity: The provider's.
+            ask: What the request shared with others.
+            prompt: The rest of it.
+            usage: What the provider counted; a server that counts nothing teaches nothing.
+        """
+        if usage.input <= 0:
+            return
+        guessed = guess(len(prompt.encode()) + overhead(ask))
+        seen = _Seen(usage.input / guessed, usage.cached / usage.input, usage.output)
+        with self._lock:
+            for key in ((identity, ask.model), (identity, ask)):
+                self._learn(key, seen)
+
+    def ratio(self, identity: str, model: str) -> float:
+        """Counted tokens over guessed ones, 1.0 until something was counted."""
+        seen = self._seen.get((identity, model))
+        return 1.0 if seen is None else seen.ratio
+
+    def cached(self, identity: str, model: str) -> float:
+        """The share of input tokens that the provider finds in its own prompt cache, which are cheaper."""
+        seen = self._seen.get((identity, model))
+        return 0.0 if seen is None else seen.cached
+
+    def answer(self, identity: str, ask: Ask) -> float:
+        """Output tokens of an answer: `max_tokens` where the call sets it, else what the call's answers had."""
+        seen = self._seen.get((identity, ask))
+        return first_answer(ask) if seen is None or ask.max_tokens is not None else seen.output
+
+    def _learn(self, key: tuple[str, Ask | str], new: _Seen) -> None:
+        old = self._seen.get(key)
+        if old is None:
+            self._seen[key] = _Seen(new.ratio, new.cached, new.output)
+            if len(self._seen) > KNOWN:
+                self._seen.popitem(last=False)
+            return
+        for name in ("ratio", "cached", "output"):
+            before = getattr(old, name)
+            setattr(old, name, before + (getattr(new, name) - before) * MEMORY)
+
+
+CALIBRATION = Calibration()
+"""What this process has seen."""

@@ -1,0 +1,197 @@
+"""Asking later: a call of a derived table is written where its answer is read.
+
+`SELECT x.a FROM (SELECT i, llm(q) AS a FROM t) x JOIN u USING (i)` becomes
+`SELECT llm(x.a) AS a FROM (SELECT i, q AS a FROM t) x JOIN u USING (i)`: the prompt stands in the derived
+table under the answer's own name and position. Joins repeat, drop and null it as they would the answer,
+so that only what is left in the end is asked; what nobody reads is not asked at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+from sqlglot import exp
+
+from polar_llama.sqlfront.calls import holds_call, is_call
+from polar_llama.sqlfront.syntax import holds_aggregate, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Describe = Callable[[exp.Query], list[tuple[str, str]]]
+    Slots = dict[str, exp.Expr]
+
+
+def pull(select: exp.Select, describe: Describe) -> None:
+    """Pull the calls of a SELECT's derived tables up into it, where that changes nothing else."""
+    for number, node in enumerate(_sources(select)):
+        if not isinstance(node, exp.Subquery) or not holds_call(node) or not isinstance(node.this, exp.Select):
+            continue
+        pull(node.this, describe)
+        alias = node.args.get("alias")
+        if any(node.args.get(k) for k in ("pivots", "sample", "joins")) or (alias is not None and alias.args.get("columns")):
+            continue
+        if alias is None:
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
+        slots = slots_of(node.this)
+        if slots is None or not _spelled_out(select, node, slots, describe):
+            continue
+        _ask_above(select, node.alias, slots)
+        fill(node.this, slots)
+
+
+def slots_of(query: exp.Expr) -> Slots | None:
+    """The calls of a query by their columns' names, in lower case, if it holds none but as columns."""
+    if not isinstance(query, exp.Select) or query.args.get("distinct") is not None:
+        return None
+    slots: Slots = {}
+    for item in query.expressions:
+        if holds_call(item):
+            if not isinstance(item, exp.Alias) or not is_call(item.this) or any(holds_call(a) for a in item.this.expressions):
+                return None
+            if item.alias.lower() in slots:
+                return None
+            slots[item.alias.lower()] = item.this
+    names = [i.alias_or_name.lower() for i in query.expressions]
+    rest = [v for k, v in query.args.items() if k not in {"expressions", "from_"} and v]
+    nodes = [n for v in rest for n in (v if isinstance(v, list) else [v]) if isinstance(n, exp.Expr)]
+    if not slots or any(holds_call(n) for n in [*nodes, query.args.get("from_")] if n is not None):
+        return None
+    read = [c for n in [*nodes, *query.expressions] for c in n.find_all(exp.Column) if not _is_prompt_of(c, slots)]
+    if any(names.count(name) > 1 or any(c.name.lower() == name for c in read) for name in slots):
+        return None
+    return slots if _by_expressions(query) else None
+
+
+def _is_prompt_of(column: exp.Column, slots: Slots) -> bool:
+    """Whether a column is read by a prompt of its own name, as in `llm(q) AS q`: there the column is meant."""
+    call = column.find_ancestor(exp.Anonymous)
+    return call is not None and any(call is c for c in slots.values())
+
+
+def _by_expressions(query: exp.Select) -> bool:
+    """Whether grouping and order name what they mean: a position or ALL may be a call."""
+    group, order = query.args.get("group"), query.args.get("order")
+    if group is not None and (group.args.get("all") or any(isinstance(e, exp.Literal) for e in group.expressions)):
+        return False
+    if group is None and any(holds_aggregate(i) for i in query.expressions) and not all(
+        holds_aggregate(i) for i in query.expressions
+    ):
+        return False
+    return order is None or not any(isinstance(k.this, exp.Literal | exp.Var) for k in order.expressions)
+
+
+def fill(query: exp.Select, slots: Slots) -> None:
+    """Put the prompts into the places of the calls, in place."""
+    for item in query.expressions:
+        if isinstance(item, exp.Alias) and any(item.this is c for c in slots.values()):
+            item.set("this", prompt_of(item.this).copy())
+
+
+def prompt_of(call: exp.Expr) -> exp.Expr:
+    """The prompt among a call's arguments."""
+    for argument in call.expressions:
+        if not isinstance(argument, exp.PropertyEQ | exp.Kwarg):
+            return argument
+        if argument.this.name.lower() == "prompt":
+            return argument.expression
+    return exp.Null()
+
+
+def asked_of(call: exp.Expr, prompt: exp.Expr) -> exp.Expr:
+    """The same call with another prompt."""
+    copy = call.copy()
+    prompt_of(copy).replace(prompt)
+    return copy
+
+
+def _sources(select: exp.Select) -> list[exp.Expr]:
+    from_ = select.args.get("from_")
+    return [s.this for s in ([from_] if from_ is not None else []) + (select.args.get("joins") or [])]
+
+
+def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describe: Describe) -> bool:
+    """Whether every reference to the slots can be found; stars are spelled out for that, in place."""
+    joins = select.args.get("joins") or []
+    for join in joins:
+        used = {i.name.lower() for i in join.args.get("using") or []}
+        if join.method or used & set(slots) or join.args.get("match_condition"):
+            return False
+    inside = [n for n in select.walk() if isinstance(n, exp.Query) and n is not select and not _is_below(n, source)]
+    for column in [c for q in inside for c in q.find_all(exp.Column)]:
+        if column.name.lower() in slots or column.table.lower() == source.alias.lower():
+            return False
+    own = [c for c in select.find_all(exp.Column) if not _is_below(c, source)]
+    if any(c.table.lower() in slots and c.table.lower() != source.alias.lower() for c in own):
+        return False  # a field of an answer that is a struct
+    if any(c.args.get("db") is not None for c in own):
+        return False
+    return _stars(select, source, describe)
+
+
+def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool:
+    stars = [n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source) and not n.find_ancestor(exp.Count)]
+    stars = [n for n in stars if n.find_ancestor(exp.Select) is select]
+    if not stars:
+        return True
+    if any(j.args.get("using") or j.kind.upper() in {"SEMI", "ANTI"} for j in select.args.get("joins") or []):
+        return False
+    columns: list[exp.Column] = []
+    for node in _sources(select):
+        if not node.alias_or_name:
+            return False
+        try:
+            found = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
+        except duckdb.Error:
+            return False
+        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in found]
+    items: list[exp.Expr] = []
+    for item in select.expressions:
+        star = item.this if isinstance(item, exp.Column) else item
+        if not isinstance(star, exp.Star):
+            if item.find(exp.Star, exp.Columns) and not item.find(exp.Count):
+                return False
+            items.append(item)
+            continue
+        excluded = star.args.get("except_") or []
+        if star.args.get("replace") or star.args.get("rename") or star.args.get("ilike"):
+            return False
+        if not all(isinstance(e, exp.Column | exp.Identifier) for e in excluded):
+            return False
+        gone = {e.name.lower() for e in excluded}
+        table = item.table.lower() if isinstance(item, exp.Column) else ""
+        items += [c.copy() for c in columns if c.name.lower() not in gone and (not table or c.table.lower() == table)]
+    select.set("expressions", items)
+    return True
+
+
+def _without_calls(node: exp.Expr) -> exp.Expr:
+    copy = node.copy()
+    for call in [n for n in copy.walk() if is_call(n)]:
+        call.replace(prompt_of(call).copy())
+    return copy
+
+
+def _is_below(node: exp.Expr, source: exp.Expr) -> bool:
+    parent: exp.Expr | None = node
+    while parent is not None:
+        if parent is source:
+            return True
+        parent = parent.parent
+    return False
+
+
+def _ask_above(select: exp.Select, alias: str, slots: Slots) -> None:
+    """Write the calls where their answers are read."""
+    aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
+    source = next(s for s in _sources(select) if s.alias == alias)
+    for column in [c for c in walk(select) if isinstance(c, exp.Column) and not _is_below(c, source)]:
+        name = column.name.lower()
+        if name not in slots or column.table.lower() not in {"", alias.lower()}:
+            continue
+        if isinstance(column.parent, exp.Ordered) and not column.table and name in aliases:
+            continue  # an alias comes first in ORDER BY
+        call = asked_of(slots[name], exp.column(column.this.copy(), table=exp.to_identifier(alias, quoted=True)))
+        is_item = column.parent is select and column.arg_key == "expressions"
+        column.replace(exp.alias_(call, column.name, quoted=True) if is_item else call)
