@@ -129,12 +129,20 @@ def noticed(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _run(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a query as one run, if it may hold calls; one that surely does gives way to an interrupt at once."""
+    from polar_llama.frame.running import interruptible
     from polar_llama.frame.scope import leaves, scope
 
-    if not leaves() or kwargs.get("lazy") or kwargs.get("background"):
+    frames = [args[0]] if args and isinstance(args[0], pl.LazyFrame) else list(*args[:1])
+    ours = any(map(_is_captured, frames))
+    if verb == "collect_all" and args:
+        args = (frames, *args[1:])
+    if not (ours or leaves()) or kwargs.get("lazy") or kwargs.get("background"):
         return ORIGINALS[verb](*args, **kwargs)
-    with scope():
-        return ORIGINALS[verb](*args, **kwargs)
+    with scope() as opened:
+        if not ours:
+            return ORIGINALS[verb](*args, **kwargs)
+        return interruptible(lambda: ORIGINALS[verb](*args, **kwargs), opened)
 
 
 def _verb(verb: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:

@@ -74,7 +74,7 @@ async def collected_async(
     Cancelling the task sends nothing more; what is in flight comes back and is cached.
     """
     with scope() as opened:
-        future = on_thread(lambda: collect(bound(planned(plan, settings), opened.run(settings), engine)))
+        future = on_thread(lambda: collect(bound(planned(plan, settings), opened.run(settings), engine)), opened)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -107,7 +107,7 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    future = on_thread(work)
+    future = on_thread(work, opened)
     try:
         return future.result()
     except BaseException:
@@ -115,11 +115,12 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
         raise
 
 
-def on_thread(work: Callable[[], T]) -> Future[T]:
+def on_thread(work: Callable[[], T], opened: Scope) -> Future[T]:
     """Do work on a thread of its own, which does not keep the process alive."""
     future: Future[T] = Future()
 
     def call() -> None:
+        opened.enter()
         future.set_running_or_notify_cancel()
         try:
             future.set_result(work())

@@ -42,7 +42,7 @@ class Scope:
 
     def __init__(self) -> None:
         """Open for the calling thread."""
-        self.thread = threading.get_ident()
+        self.threads = {threading.get_ident()}
         self._runs: dict[int, tuple[Settings, Run]] = {}
 
     def run(self, settings: Settings) -> Run:
@@ -54,6 +54,10 @@ class Scope:
             run = start_run(settings, os.environ)
             self._runs[id(run)] = settings, run
             return run
+
+    def enter(self) -> None:
+        """Belong to the calling thread as well."""
+        self.threads.add(threading.get_ident())
 
     def runs(self) -> list[Run]:
         """Every run so far."""
@@ -94,8 +98,8 @@ def joined(settings: Settings, built_by: int) -> Iterator[Run]:
         built_by: The thread that built it.
     """
     with _lock:
-        mine = [s for s in _open if s.thread == built_by] or _open
-        found = mine[-1] if len(mine) == 1 or (mine and mine[-1].thread == built_by) else None
+        mine = [s for s in _open if built_by in s.threads]
+        found = mine[-1] if mine else _open[0] if len(_open) == 1 else None
     if found is not None:
         yield found.run(settings)
         return
