@@ -25,7 +25,7 @@ from polar_llama.exec.report import RunReport, last_run
 from polar_llama.frame import namespaces as _namespaces  # noqa: F401 -- registers `lf.llm`
 from polar_llama.frame.capture import disarm
 from polar_llama.frame.llm import LLM, llm
-from polar_llama.frame.looking import explain
+from polar_llama.frame.looking import estimate, explain
 from polar_llama.providers.registry import register_provider
 from polar_llama.settings import Settings, configure, session
 
@@ -42,6 +42,7 @@ __all__ = [
     "UnknownColumnError",
     "configure",
     "disarm",
+    "estimate",
     "explain",
     "last_run",
     "llm",

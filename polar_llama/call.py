@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from polar_llama.errors import PlanError
 from polar_llama.template import Template, Told, roots
@@ -103,6 +103,12 @@ def intern(call: Call, source: pl.Expr | Template | Told) -> str:
         if len(_table) > MAX_INTERNED:
             _table.popitem(last=False)
     return name
+
+
+def altered(name: str, **changes: Any) -> str:
+    """The name for the same prompt asked by another call: one with some attributes changed."""
+    found = written(name)
+    return intern(replace(found.call, **changes), found.source)
 
 
 def _fingerprint(source: pl.Expr | Template | Told) -> bytes:

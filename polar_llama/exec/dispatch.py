@@ -100,9 +100,8 @@ class Engine:
             return []
         found = []
         for key, stored in question.cache.get_many([key for key, _ in pairs]).items():
-            try:
-                text = record.decode(stored).text
-            except ValueError:
+            text = record.text_of(stored)
+            if text is None:
                 continue  # written by another version, or damaged: a miss, and overwritten
             value = read(question, text)
             if not isinstance(value, Invalid):

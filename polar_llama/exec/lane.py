@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 from polar_llama.exec import retry
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter
+from polar_llama.exec.together import HOPELESS, each, halves
 from polar_llama.exec.turns import Turns
-from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response
+from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from polar_llama.exec.base import Question
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
-    from polar_llama.providers.base import Provider
+    from polar_llama.providers.base import Embeds, Provider
 
 SILENT = 4
 """So many requests without any reply, one after the other, and nothing new is sent before one comes."""
@@ -45,15 +46,18 @@ OVERLOADED = frozenset({429, 503, 529})
 
 @dataclass(slots=True)
 class Try:
-    """One prompt at the lane."""
+    """One request at the lane: a prompt, or the texts of a request for embeddings."""
 
     batch: Batch
-    key: bytes
-    prompt: str
+    pairs: list[Pair]
     failures: int = 0
     repair: tuple[str, str] | None = None
     generation: int = 0
     sent_at: float = 0.0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(len(prompt) for _, prompt in self.pairs)
 
 
 class Lane:
@@ -88,7 +92,7 @@ class Lane:
         self._stops: WeakKeyDictionary[Question, Failure] = WeakKeyDictionary()
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = inf
-        self._silent = 0
+        self._silent = self._refused = 0
         self._idle_since = loop.time()
 
     @property
@@ -119,7 +123,7 @@ class Lane:
         batch.waiting.clear()
         self._turns.remove(batch)
         if any(entry[2].batch is batch for entry in self._retries):
-            waiting += [entry[2].key for entry in self._retries if entry[2].batch is batch]
+            waiting += [key for entry in self._retries if entry[2].batch is batch for key, _ in entry[2].pairs]
             self._retries = [entry for entry in self._retries if entry[2].batch is not batch]
             heapq.heapify(self._retries)
         for key in waiting:
@@ -142,10 +146,8 @@ class Lane:
     async def _work(self, attempt: Try | None) -> None:
         since_breath = 0
         while attempt is not None:
-            question = attempt.batch.question
-            request = Request(question.ask, attempt.prompt, attempt.repair, question.limits.timeout)
             try:
-                reply = await self.provider.complete(request)
+                reply = await self._ask(attempt)
             except Exception as error:  # noqa: BLE001 -- a provider of the user's own: its bug is this row's failure
                 what = f"the provider for {self.provider.host} raised {type(error).__name__}; this is a bug in it"
                 reply = Failure("bad_request", what)
@@ -159,6 +161,13 @@ class Lane:
         if self.limiter.in_flight == 0:
             self._idle()
 
+    async def _ask(self, attempt: Try) -> Response | Vectors | Failure:
+        ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
+        texts = [prompt for _, prompt in attempt.pairs]
+        if ask.embedding:
+            return await cast("Embeds", self.provider).embed(ask, texts, timeout)
+        return await self.provider.complete(Request(ask, texts[0], attempt.repair, timeout))
+
     def _next(self) -> Try | None:
         """What is sent now, counted as sent; None when there is nothing or no room (then a timer is set)."""
         while self._retries or self._turns:
@@ -167,7 +176,8 @@ class Lane:
             if not due and self._retries and (not self._turns or self._silent >= SILENT):
                 self._wake(self._retries[0][0])
                 return None
-            at = self.limiter.ready(now, len(self._retries[0][2].prompt if due else self._turns.peek()))
+            coming = self._retries[0][2].pairs if due else self._turns.peek()
+            at = self.limiter.ready(now, sum(len(prompt) for _, prompt in coming))
             if at > now:
                 self._wake(at)
                 return None
@@ -175,12 +185,12 @@ class Lane:
             refusal = attempt.batch.question.gate()
             if refusal is None:
                 return self._send(attempt, now)
-            self._end(attempt.batch, attempt.key, refusal)
+            self._end_all(attempt, refusal)
             self.stop_question(attempt.batch.question, refusal)
         return None
 
     def _send(self, attempt: Try, now: float) -> Try:
-        attempt.generation = self.limiter.sent(now, len(attempt.prompt))
+        attempt.generation = self.limiter.sent(now, attempt.size)
         attempt.sent_at = now
         tally = attempt.batch.question.tally
         tally.sent += 1
@@ -200,7 +210,7 @@ class Lane:
         self._timer, self._wake_at = None, inf
         self._pump()
 
-    def _received(self, attempt: Try, reply: Response | Failure) -> bool:
+    def _received(self, attempt: Try, reply: Response | Vectors | Failure) -> bool:
         """Draw every conclusion from a reply; whether the limit has grown."""
         batch, limiter = attempt.batch, self.limiter
         now = self._loop.time()
@@ -211,6 +221,8 @@ class Lane:
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)
         self._silent = 0
+        if isinstance(reply, Vectors):
+            return self._embedded(attempt, reply, now)
         try:
             value = judge(batch.question, reply)
         except Exception as error:  # noqa: BLE001 -- a validator of the user's own
@@ -224,7 +236,18 @@ class Lane:
                 self._later(attempt, now)
                 return grown
             value = invalid(value.problem, reply)
-        self._end(batch, attempt.key, value, None if isinstance(value, Failure) else reply)
+        self._end(batch, attempt.pairs[0][0], value, None if isinstance(value, Failure) else reply)
+        return grown
+
+    def _embedded(self, attempt: Try, reply: Vectors, now: float) -> bool:
+        if len(reply.texts) != len(attempt.pairs):
+            wrong = f"{self.provider.host} answered {len(attempt.pairs):,} texts with {len(reply.texts):,} vectors"
+            return self._failed(attempt, Failure("malformed", wrong), now)
+        self._refused = 0
+        grown = self.limiter.answered(attempt.generation, now - attempt.sent_at)
+        outcomes = list(each(attempt.batch.question, reply))
+        for (key, _), (value, response) in zip(attempt.pairs, outcomes, strict=True):
+            self._end(attempt.batch, key, value, response)
         return grown
 
     def _failed(self, attempt: Try, failure: Failure, now: float) -> bool:
@@ -240,8 +263,13 @@ class Lane:
             attempt.failures += 1
             self._later(attempt, now + delay)
             return False
+        if failure.kind == "bad_request" and len(attempt.pairs) > 1 and self._refused < HOPELESS and not batch.stopped:
+            self._refused += 1
+            for pairs in halves(attempt.pairs):
+                self._later(Try(batch, pairs), now)
+            return False
         last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
-        self._end(batch, attempt.key, last)
+        self._end_all(attempt, last)
         if failure.kind in FATAL:
             self._stop_all(Failure("stopped", f"not sent, because {self.provider.host} refused: {failure.message}"))
         elif failure.kind == "network" and self._silent >= max(SILENT, limits.max_retries + 1):
@@ -252,15 +280,19 @@ class Lane:
     def _later(self, attempt: Try, at: float) -> None:
         heapq.heappush(self._retries, (at, next(self._order), attempt))
 
-    def _count_tokens(self, attempt: Try, reply: Response | Failure) -> None:
-        usage = reply.usage if isinstance(reply, Response) else reply.billed
+    def _count_tokens(self, attempt: Try, reply: Response | Vectors | Failure) -> None:
+        usage = reply.billed if isinstance(reply, Failure) else reply.usage
         if usage is None:
             return
         tally = attempt.batch.question.tally
         tally.input_tokens += usage.input
         tally.output_tokens += usage.output
         tally.cached_tokens += usage.cached
-        self.limiter.used(usage.input + usage.output, len(attempt.prompt))
+        self.limiter.used(usage.input + usage.output, attempt.size)
+
+    def _end_all(self, attempt: Try, value: object) -> None:
+        for key, _ in attempt.pairs:
+            self._end(attempt.batch, key, value)
 
     def _end(self, batch: Batch, key: bytes, value: object, reply: Response | None = None) -> None:
         if isinstance(value, Failure):

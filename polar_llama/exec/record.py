@@ -45,6 +45,18 @@ def encode(response: Response, created: float) -> bytes:
     return to_json((VERSION, response.text, response.model, int(created), counts))
 
 
+def text_of(stored: bytes) -> str | None:
+    """The answer's text alone, at half the price of `decode`; None if the bytes are not a record of this version."""
+    try:
+        found = from_json(stored)
+    except ValueError:
+        return None
+    if type(found) is list and len(found) == len(Record._fields) + 1 and found[0] == VERSION:
+        text = found[1]
+        return text if type(text) is str else None
+    return None
+
+
 def decode(stored: bytes) -> Record:
     """The answer behind stored bytes.
 

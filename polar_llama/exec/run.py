@@ -27,8 +27,8 @@ from polar_llama.exec.price import Price, price
 from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
 from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
-from polar_llama.providers.base import Ask, Checks, Failure
-from polar_llama.providers.registry import split_model
+from polar_llama.providers.base import Ask, Checks, Embeds, Failure
+from polar_llama.providers.registry import embedding_model, split_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -138,6 +138,8 @@ class Run:
         name = call.model or self._settings.model or ""
         known = price(*split_model(name)) or UNKNOWN
         inputs = (size + len((call.system or "").encode()) + len((call.returns.schema or "").encode())) / 4
+        if call.embedding:
+            return inputs * known.input
         return inputs * known.input + (call.max_tokens or (SHORT if call.returns.schema else LONG)) * known.output
 
     def cancel(self) -> None:
@@ -190,14 +192,7 @@ class Run:
 
     def _ask(self, call: Call) -> Asked:
         """The call in this run. Calls that differ in nothing but `on_error` and label are one."""
-        name = (call.model or self._settings.model or "").strip()
-        if not name:
-            msg = (
-                'no model is set. Say which: llm(..., model="openai:gpt-6-luna"), or for every call '
-                "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
-                'model="local" needs no key and no network'
-            )
-            raise ConfigurationError(msg)
+        name = named(call, self._settings)
         same = replace(call, model=name, on_error=None)
         with self._lock:
             if same not in self._asked:
@@ -214,8 +209,11 @@ class Run:
         reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
         writes = settings.cache in {"use", "refresh"}
         limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
-        ask = _shared_by_all_rows(call, model)
-        if isinstance(provider, Checks):
+        ask = shared_by_all_rows(call, model)
+        if call.embedding and not isinstance(provider, Embeds):
+            msg = f"{provider_name} has no embeddings. Hint: embed(…, model=…) of openai, gemini, bedrock or local"
+            raise ConfigurationError(msg)
+        if isinstance(provider, Checks) and not call.embedding:
             provider.check(ask)
         tally = Tally()
         meter = self._meter(call, name, tally)
@@ -253,10 +251,28 @@ class Run:
             )
             raise ConfigurationError(msg)
         overhead = sum(len((text or "").encode()) for text in (call.system, call.returns.schema, call.examples))
-        return Meter(tally, known, overhead=overhead, max_tokens=call.max_tokens)
+        return Meter(tally, known, overhead=overhead, max_tokens=0 if call.embedding else call.max_tokens)
 
 
-def _shared_by_all_rows(call: Call, model: str) -> Ask:
+def named(call: Call, settings: Settings) -> str:
+    """The `"provider:model"` a call is asked of.
+
+    Raises:
+        ConfigurationError: If none is set.
+    """
+    name = (call.model or settings.model or "").strip()
+    if not name:
+        msg = (
+            'no model is set. Say which: llm(..., model="openai:gpt-6-luna"), or for every call '
+            "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
+            'model="local" needs no key and no network'
+        )
+        raise ConfigurationError(msg)
+    return embedding_model(name) if call.embedding and call.model is None else name
+
+
+def shared_by_all_rows(call: Call, model: str) -> Ask:
+    """What the requests of a call have in common."""
     return Ask(
         model=model,
         system=call.system,

@@ -14,10 +14,10 @@ BYTES_A_TOKEN = 4
 """UTF-8 bytes: what providers' guides give as a rule of thumb for English."""
 
 FIRST_ANSWER = 256
-"""Tokens of an answer in plain text, or of several fields, until the first has come."""
+"""Tokens that an answer is taken to have until the first has come."""
 
 FIRST_SHORT_ANSWER = 16
-"""The same of a Boolean, a number or one of some words: `{"answer":true}`."""
+"""The same of a Boolean, a number, a date or one of some words: `{"answer":true}`."""
 
 MEMORY = 1 / 8
 """How much the latest answer weighs in a running average."""
@@ -25,14 +25,10 @@ MEMORY = 1 / 8
 KNOWN = 1_024
 """Models and calls that are remembered; the oldest are forgotten."""
 
-_SHORT = ('"boolean"', '"integer"', '"number"', '"enum"', '"const"')
-_LONG = ('"string"', '"array"')
-
 
 @dataclass(slots=True)
 class _Seen:
-    """Running averages: of a model, counted over guessed input tokens and the share of them its provider had cached;
-    of a call, output tokens."""
+    """Running averages: counted over guessed input tokens, the share of them that was cached, output tokens."""
 
     ratio: float
     cached: float
@@ -47,17 +43,6 @@ def guess(size: int) -> int:
 def overhead(ask: Ask) -> int:
     """UTF-8 bytes that every request of a call carries besides its prompt: the system prompt and the schema."""
     return len((ask.system or "").encode()) + len((ask.schema or "").encode())
-
-
-def first_answer(ask: Ask) -> int:
-    """Tokens that an answer is taken to have until one has come."""
-    if ask.max_tokens is not None:
-        return ask.max_tokens
-    schema = ask.schema
-    if schema is None or schema.count('"properties"') != 1 or any(word in schema for word in _LONG):
-        is_choice = schema is not None and '"enum"' in schema and schema.count('"type"') <= 2  # noqa: PLR2004
-        return FIRST_SHORT_ANSWER if is_choice else FIRST_ANSWER
-    return FIRST_SHORT_ANSWER if any(word in schema for word in _SHORT) else FIRST_ANSWER
 
 
 class Calibration:
@@ -94,10 +79,18 @@ class Calibration:
         seen = self._seen.get((identity, model))
         return 0.0 if seen is None else seen.cached
 
-    def answer(self, identity: str, ask: Ask) -> float:
-        """Output tokens of an answer: `max_tokens` where the call sets it, else what the call's answers had."""
+    def answer(self, identity: str, ask: Ask, *, short: bool) -> float:
+        """Output tokens of an answer: `max_tokens` where the call sets it, else what its answers had so far.
+
+        Args:
+            identity: The provider's.
+            ask: The call.
+            short: Whether an answer is a single Boolean, number, date or word of some.
+        """
+        if ask.max_tokens is not None:
+            return ask.max_tokens
         seen = self._seen.get((identity, ask))
-        return first_answer(ask) if seen is None or ask.max_tokens is not None else seen.output
+        return seen.output if seen is not None else FIRST_SHORT_ANSWER if short else FIRST_ANSWER
 
     def _learn(self, key: tuple[str, Ask | str], new: _Seen) -> None:
         old = self._seen.get(key)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from polar_llama.exec.together import together
+
 if TYPE_CHECKING:
     from polar_llama.exec.base import Question
+    from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
 
 
@@ -32,18 +35,20 @@ class Turns:
         if batch not in line:
             line.append(batch)
 
-    def peek(self) -> str:
-        """The prompt whose turn it is."""
-        return self._turns[0][0].waiting[0][1]
+    def peek(self) -> list[Pair]:
+        """The keys and prompts whose turn it is: one, or the texts that go into one request for embeddings."""
+        return together(self._turns[0][0])
 
-    def pop(self) -> tuple[Batch, bytes, str]:
-        """The batch whose turn it is, and its next key and prompt; the turn passes on."""
+    def pop(self) -> tuple[Batch, list[Pair]]:
+        """The batch whose turn it is, and what `peek` gives of it; the turn passes on."""
         batch = self._turns[0][0]
         self._turns.rotate(-1)
-        key, prompt = batch.waiting.popleft()
+        pairs = together(batch)
+        for _ in pairs:
+            batch.waiting.popleft()
         if not batch.waiting:
             self.remove(batch)
-        return batch, key, prompt
+        return batch, pairs
 
     def remove(self, batch: Batch) -> None:
         """Take a batch out, if it is in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice
 from polar_llama.planner.resolve import resolve, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from polar_llama.settings import Settings
 
@@ -32,7 +33,15 @@ class Leaf:
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
     ) -> Iterator[pl.DataFrame]:
-        """Answer what the surrounding query wants: its limit, then its predicate, then its columns."""
+        """Answer what the surrounding query wants."""
+        plan = self.wanted(with_columns, predicate, n_rows)
+        with joined(self.settings, self.built_by) as run:
+            native = bound(planned(plan, self.settings), run)
+            yield from native.collect_batches(maintain_order=True, lazy=True)
+            run.raise_failures()  # before a sink is closed over rows that are missing
+
+    def wanted(self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None) -> Plan:
+        """The plan with what the surrounding query wants of it: its limit, then its predicate, then its columns."""
         plan = self.plan
         if n_rows is not None:
             plan = Slice(plan, 0, n_rows)
@@ -42,18 +51,22 @@ class Leaf:
             plan = Select(plan, tuple(pl.col(c) for c in with_columns))
         elif with_columns is not None:
             plan = Native(plan, "drop", (), {"columns": cs.all()})
-        with joined(self.settings, self.built_by) as run:
-            native = bound(planned(plan, self.settings), run)
-            yield from native.collect_batches(maintain_order=True, lazy=True)
-            run.raise_failures()  # before a sink is closed over rows that are missing
+        return plan
 
     def schema(self) -> pl.Schema:
         """Names and dtypes; asks nothing."""
         return schema_of(resolve(self.plan, self.settings.on_error))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        stand_in = STAND_IN.get()
+        if stand_in is not None:
+            return stand_in(self)
         # A client may hold credentials and cannot travel.
         return Leaf, (self.plan, replace(self.settings, http_client=None))
+
+
+STAND_IN: ContextVar[Callable[[Leaf], tuple[Any, ...]] | None] = ContextVar("polar_llama_stand_in", default=None)
+"""What takes a leaf's place in a query that is copied to be looked at (`estimating`)."""
 
 
 def native_leaf(plan: Plan, settings: Settings) -> pl.LazyFrame:

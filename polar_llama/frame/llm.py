@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -11,7 +11,8 @@ from pydantic_core import to_json
 from polar_llama.call import Call, intern
 from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.capture import arm
-from polar_llama.template import Template, is_template, parse_template
+from polar_llama.frame.shots import written_examples
+from polar_llama.template import Template, Told, is_template, parse_template
 from polar_llama.types import answer_type
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
     *,
     returns: Any = str,
     model: str | None = None,
-    system: str | None = None,
+    system: str | pl.Expr | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
+    examples: Sequence[tuple[Any, Any]] | None = None,
     cache: bool = True,
     on_error: OnError | None = None,
 ) -> pl.Expr:
@@ -46,11 +48,13 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         returns: What the answer is, as a Python type: `str`, `bool`, `int`, `float`, `Literal[...]`, an
             `Enum`, `date`, `datetime`, `list[T]`, `Optional[T]`, or a Pydantic model, `TypedDict` or dataclass.
         model: `"provider:model"`, such as `"openai:gpt-6-luna"`, or `"local"`; by default the setting.
-        system: The system prompt.
+        system: The system prompt: a text, or an expression of texts for one of each row's own.
         temperature: Sampling temperature; sent only when given, since many models refuse it.
         max_tokens: The most tokens of an answer; sent only when given.
         seed: Sent only when given.
         options: Merged into the request body, for what has no name here.
+        examples: Pairs of a question and its answer, which the model is shown before every prompt. A question is a
+            whole prompt (of a template also a mapping of its fields), an answer a value of `returns`.
         cache: False asks again although the cache holds an answer.
         on_error: `"raise"` (after every other row is answered and cached), `"null"`, or `"struct"`
             (`Struct{answer, error}`); by default the setting.
@@ -70,9 +74,13 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         >>> lf.with_columns(answer=pll.llm("question")).collect_schema()
         Schema([('question', String), ('answer', String)])
     """
+    source: pl.Expr | Template | Told
     source, label = _source(prompt)
+    if isinstance(system, pl.Expr):
+        source, system = Told(system, source), None
+    kind = answer_type(returns)
     call = Call(
-        returns=answer_type(returns),
+        returns=kind,
         label=label,
         model=_text("model", model),
         system=_text("system", system),
@@ -80,6 +88,7 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         max_tokens=_count("max_tokens", max_tokens, least=1),
         seed=_count("seed", seed, least=None),
         options=_options(options),
+        examples=written_examples(examples, kind, source),
         cache=_flag(cache),
         on_error=_on_error(on_error),
     )
@@ -92,7 +101,7 @@ LLM = llm
 
 def _source(prompt: str | pl.Expr) -> tuple[pl.Expr | Template, str]:
     if isinstance(prompt, str):
-        source = parse_template(prompt) if is_template(prompt) else pl.col(prompt)
+        source: pl.Expr | Template = parse_template(prompt) if is_template(prompt) else pl.col(prompt)
         return source, f'llm("{_short(prompt)}")'
     if isinstance(prompt, pl.Expr):
         prompt = prompt.as_expr() if isinstance(prompt, pl.selectors.Selector) else prompt
@@ -125,7 +134,9 @@ def _wrong(name: str, wanted: str, value: object) -> ConfigurationError:
 
 def _text(name: str, value: str | None) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise _wrong(name, "a string", value)
+        raise _wrong(name, "a string or an expression" if name == "system" else "a string", value)
+    if name == "model" and value is not None and not value.strip():
+        raise _wrong(name, '"provider:model", such as "openai:gpt-6-luna", or "local"', value)
     return value
 
 

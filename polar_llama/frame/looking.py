@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from polar_llama import settings
 from polar_llama.errors import ConfigurationError
+from polar_llama.frame.estimating import estimated
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.planner.explain import changes, describe, stages
 from polar_llama.planner.mermaid import mermaid
@@ -53,3 +55,34 @@ def explain(frame: pl.LazyFrame, *, optimized: bool = True, verbose: bool = Fals
     if optimized:
         parts += [("OPTIMIZED PLAN", describe(best)), ("STAGES", stages(best))]
     return "\n\n".join(f"{title}\n{text}" for title, text in parts)
+
+
+def estimate(frame: pl.LazyFrame) -> pl.DataFrame:
+    """Say how much a frame will ask and about what that will cost; sends nothing and writes nothing.
+
+    The free parts of the query run, as often as it has stages, and prompts are looked up in the cache. Where
+    an answer is not there, nothing is assumed of it: a filter that reads it is taken to keep every row, prompts
+    made from it to differ wherever they can. So a run sends `requests` or fewer, and exactly `requests` where
+    `exact` is true; retries, and second askings after an answer that does not validate, come on top.
+
+    Tokens are guessed from bytes (four a token), corrected by what the model has counted in this process; an
+    answer is taken to have `max_tokens` tokens, else as many as the call's answers had so far, else 256 (16
+    for a single Boolean, number, date or one of some words). Prices are the list prices of `genai-prices`,
+    with the discount for the share of input that the provider has cached itself so far.
+
+    Args:
+        frame: Any lazy frame. For one that holds calls inside a native query the figures are upper bounds.
+
+    Returns:
+        A row per call, none if nothing is asked: `call` and `model` (String); `rows` that reach the call,
+        `prompts` that differ, those `cached`, `requests`, `input_tokens`, `output_tokens` (Int64); `cost_usd`
+        (Float64; null where the price is not known; 0.0 for what is local or not sent); `exact` (Boolean; else
+        upper bounds); `requests_as_written` (Int64): what asking for each row where the call is written would
+        send, without planning, dedupe and cache. Figures that nothing bounds before others are answered are null.
+
+    Raises:
+        ConfigurationError: If no model is set, or a model, provider or cache cannot be used.
+        PlanError: If the query cannot be planned, or calls inside a native query cannot be looked at.
+        polars.exceptions.PolarsError: What Polars says of the query.
+    """
+    return estimated(frame, settings.current(), os.environ)

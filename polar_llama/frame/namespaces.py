@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from polar_llama.frame import looking
+
+if TYPE_CHECKING:
+    from polar_llama.frame.looking import Format
 
 
 @pl.api.register_lazyframe_namespace("llm")
@@ -15,6 +20,10 @@ class LazyFrameNamespace:
         """Look at a frame."""
         self._frame = frame
 
-    def explain(self, *, optimized: bool = True, verbose: bool = False) -> str:
+    def explain(self, *, optimized: bool = True, verbose: bool = False, format: Format = "text") -> str:  # noqa: A002 -- the name users expect
         """The plan, before and after optimising; sends nothing: see `polar_llama.explain`."""
-        return looking.explain(self._frame, optimized=optimized, verbose=verbose)
+        return looking.explain(self._frame, optimized=optimized, verbose=verbose, format=format)
+
+    def estimate(self) -> pl.DataFrame:
+        """How much will be asked, and about what that will cost; sends nothing: see `polar_llama.estimate`."""
+        return looking.estimate(self._frame)

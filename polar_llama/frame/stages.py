@@ -55,14 +55,14 @@ class RunStages:
     def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
         """The rows that pass all predicates, asked in the order that has turned out cheapest."""
         order = Order(predicates, self.run.rate)
-        slots = {a.column for p in predicates for a in p.answers}
+        read = {c for p in predicates for c in p.expr.meta.root_names()}
 
         def source(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
         ) -> Iterator[pl.DataFrame]:
-            wanted = None if with_columns is None else _wanted({*with_columns, *slots}, predicate, schema)
-            read = kept(frame, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
-            pieces, left = Pieces(iter(read)), n_rows
+            wanted = None if with_columns is None else _wanted({*with_columns, *read}, predicate, schema)
+            batches = kept(frame, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
+            pieces, left = Pieces(iter(batches)), n_rows
             sizes = first_sizes(self.run.window, len(predicates))
             while left != 0 and (piece := pieces.take(next(sizes))) is not None:
                 done: list[Predicate] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -92,10 +93,16 @@ def _output_name(item: Item) -> str:
 
 def _traced(node: Join | Native, side: int, columns: Collection[str]) -> dict[str, list[str]]:
     """Follow columns through any verb: each gets a dtype no other has, and is looked for behind the step."""
-    marks = {c: pl.Enum([f"polar_llama {i}"]) for i, c in enumerate(columns)}
+    marks = {c: _mark(i) for i, c in enumerate(columns)}
     frames = []
     for i, source in enumerate(inputs(node)):
         assert source.schema is not None, "resolve() gives every node a schema"  # noqa: S101
         frames.append(empty(pl.Schema({**source.schema, **marks}) if i == side else source.schema))
     found = apply(node, tuple(frames)).collect_schema()
-    return {c: [n for n, dtype in found.items() if dtype == mark] for c, mark in marks.items()}
+    candidates = [(n, dtype) for n, dtype in found.items() if isinstance(dtype, pl.Enum)]
+    return {c: [n for n, dtype in candidates if dtype == mark] for c, mark in marks.items()}
+
+
+@cache
+def _mark(number: int) -> pl.Enum:
+    return pl.Enum([f"polar_llama {number}"])

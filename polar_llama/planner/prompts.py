@@ -11,9 +11,7 @@ from polar_llama.planner.selectors import pinned_expr, visible
 from polar_llama.template import Template, Told
 
 
-def render(
-    source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation: bool = False
-) -> tuple[pl.Expr, bool]:
+def render(source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation: bool = False) -> tuple[pl.Expr, bool]:
     """The expression that renders a prompt, and whether the prompt is a conversation.
 
     Numbers are written plainly, dates and times in ISO form, structs and lists as JSON. Any null

@@ -111,6 +111,9 @@ def _prompted(node: Plan, column: str) -> Prompt:
 def _items(item: Item, before: pl.Schema, node: Select | WithColumns | Aggregate) -> list[Item]:
     if isinstance(item, Prompt):
         expr, conversation = render(item.source, before, conversation=item.call.conversation)
+        if conversation and item.call.embedding:
+            msg = f"{item.call.label}: a list of messages has no embedding. Hint: embed a text, such as one content"
+            raise PlanError(msg)
         call: Call = replace(item.call, conversation=True) if conversation else item.call
         return [replace(item, call=call, expr=expr)]
     if isinstance(node, Aggregate) or not item.meta.is_column_selection():

@@ -26,8 +26,8 @@ def sieve(node: Plan) -> tuple[list[Predicate], Plan] | None:
     """`Filter(p2)(Answer(Filter(p1)(Answer(x))))`, and so on: the predicates as written, and x.
 
     All their slots are rendered in x, so as written they are all asked for every row of x: whatever
-    order they run in, nothing is asked that would not have been. Each predicate is row-wise and cannot
-    raise, so the same rows pass in every order.
+    order they run in, nothing is asked that would not have been. Each predicate is row-wise, cannot
+    raise, and reads no answer of another one, so the same rows pass in every order.
 
     Returns:
         Two predicates or more, lowest first, and what they stand on; None where there are fewer.
@@ -37,7 +37,8 @@ def sieve(node: Plan) -> tuple[list[Predicate], Plan] | None:
         answers, below = unstack(node.input)
         read = reads([node.predicate])
         alone = bool(answers) and all(touches(read, [a.column]) for a in answers)
-        if not alone or not row_wise(node.predicate) or not cannot_raise(node.predicate):
+        shared = any(touches(reads([p.expr]), [a.column]) for p in found for a in answers)
+        if not alone or shared or not row_wise(node.predicate) or not cannot_raise(node.predicate):
             break
         found.append(Predicate(node.predicate, tuple(answers)))
         node = below

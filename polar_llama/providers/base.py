@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from polar_llama.transport.base import Transport
 
@@ -141,6 +141,33 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """What came back for the texts of one request for embeddings.
+
+    Attributes:
+        texts: Per text, in their order: base64 of little-endian float32, or why there is no vector.
+        usage: Tokens of all together, or None when the server does not say.
+        model: The model, as the provider names it.
+        request_id: The provider's identifier of the request.
+        quota: The rate limits the provider reported.
+    """
+
+    texts: tuple[str | Failure, ...]
+    usage: Usage | None = None
+    model: str | None = None
+    request_id: str | None = None
+    quota: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What fits into one request for embeddings: how many texts, and UTF-8 bytes of all together."""
+
+    texts: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A request that gave no answer: a value, until the splice.
 
@@ -180,6 +207,25 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Free what the provider holds."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A provider of embeddings; a custom provider may be one as well."""
+
+    def room(self, ask: Ask) -> Room:
+        """What fits into one request."""
+        ...
+
+    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
+        """Ask once for the vectors of texts: no retries.
+
+        Args:
+            ask: The model and the dimensions.
+            texts: As many as `room` says, or fewer.
+            timeout: Seconds until the request is given up.
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """AWS Bedrock's Converse, through aiobotocore: signatures, profiles and roles are Amazon's own business.
 
-Everything aiobotocore would do beside one exchange is switched off: retries are the engine's.
+What aiobotocore would do beside that is ours: retries are the engine's, and bytes leave by the transport.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from botocore.validate import ParamValidator
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.base import Failure
 from polar_llama.providers.bedrock_body import best, fill, prepare
+from polar_llama.providers.bedrock_embeddings import Embeddings
 from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
 from polar_llama.providers.bedrock_reply import read_reply
+from polar_llama.providers.bedrock_session import session_class
 from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.forms import Forms
-from polar_llama.transport.base import CONNECT_SECONDS, MAX_SECONDS
+from polar_llama.providers.prepared import remember
+from polar_llama.transport.base import MAX_SECONDS
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Ask, Connection, Provider, Request, Response
     from polar_llama.providers.errors import Problem
     from polar_llama.providers.forms import Form
     from polar_llama.providers.wire import Shared
-
-MAX_CONNECTIONS = 4096
-"""More than the engine ever has in flight: it does the limiting. (botocore's own default is 10.)"""
 
 _ABOUT_SCHEMAS = (
     "outputconfig",
@@ -72,7 +72,7 @@ def create(connection: Connection) -> Provider:
     return BedrockProvider(session, region.strip(), url, connection)
 
 
-class BedrockProvider:
+class BedrockProvider(Embeddings):
     """Bedrock in one region.
 
     Args:
@@ -122,7 +122,7 @@ class BedrockProvider:
         return await self._forms.ask(request, self._once, self._start(request.ask), proven=False)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Free the clients; the transport is shared."""
         self._client = None
         await self._clients.aclose()
 
@@ -148,9 +148,7 @@ class BedrockProvider:
         async with self._opening:
             if self._client is None or now != self._made_for:
                 config = aiobotocore.config.AioConfig(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=MAX_SECONDS,
-                    max_pool_connections=MAX_CONNECTIONS,
+                    http_session_cls=session_class(self._connection.transport),
                     retries={"total_max_attempts": 1, "mode": "standard"},
                 )
                 made = self._session.create_client(
@@ -169,7 +167,4 @@ class BedrockProvider:
         return best(ask, native=self._native)
 
     def _shared(self, ask: Ask, form: Form) -> Shared:
-        found = self._prepared.get((ask, form))
-        if found is None:
-            found = self._prepared[ask, form] = prepare(ask, form)
-        return found
+        return self._prepared.get((ask, form)) or remember(self._prepared, (ask, form), prepare(ask, form))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from botocore import exceptions as aws
 from botocore.parsers import ResponseParserError
 
 from polar_llama.providers.base import Failure
 from polar_llama.providers.errors import Problem, failure
-from polar_llama.transport.base import Reply
+from polar_llama.transport.base import Reply, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,7 +31,7 @@ _KINDS: dict[str, Kind] = {
     "ResourceNotFoundException": "unknown_model",
 }
 
-ERRORS = (aws.ClientError, aws.BotoCoreError, ResponseParserError, aiohttp.ClientError, OSError, ValueError)
+ERRORS = (TransportError, aws.ClientError, aws.BotoCoreError, ResponseParserError, OSError, ValueError)
 """What an exchange can raise; `TimeoutError` is an `OSError`."""
 
 _BROKEN: tuple[tuple[tuple[type[Exception], ...], Kind, str], ...] = (
@@ -47,10 +46,10 @@ _BROKEN: tuple[tuple[tuple[type[Exception], ...], Kind, str], ...] = (
             aws.TokenRetrievalError, aws.SSOError,
         ),
         "auth",
-        "no credentials for {host} were found ({name}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        "no credentials for {host} found ({name}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     ),
     (
-        (aws.HTTPClientError, aws.ConnectionError, aiohttp.ClientError, OSError),
+        (aws.HTTPClientError, aws.ConnectionError, OSError),
         "network",
         "no complete answer from {host} ({name})",
     ),
@@ -70,6 +69,8 @@ def failed(error: Exception, request: Request, host: str, secrets: Collection[st
     """
     if isinstance(error, aws.ClientError):
         return _answered(error.response, request, host, secrets)
+    if isinstance(error, TransportError):
+        return Failure(error.kind, str(error)), None
     for types, kind, words in _BROKEN:
         if isinstance(error, types):
             said = words.format(host=host, seconds=request.timeout, name=type(error).__name__)

@@ -170,6 +170,8 @@ def _secrets(request: Request) -> Iterator[str]:
     yield request.prompt
     if request.ask.system:
         yield request.ask.system
+    if request.ask.examples:
+        yield request.ask.examples
     if request.repair:
         yield from request.repair
 

@@ -1,16 +1,19 @@
 """How a model takes JSON schemas: known, or found out by the first question and remembered.
 
 A form is a way of asking for an answer that follows a schema. The best one that a model takes is used;
-when a server says that it does not take it, the next one is tried, at once and for this request too.
+when a server says that it does not take it, the next one is tried, at once and for this request too. So
+it is when a server of which nothing is known answers in prose: some pass over what they do not know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from polar_llama.providers.base import HEALS, Response
+from pydantic_core import from_json
+
+from polar_llama.providers.base import HEALS, Response, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -86,12 +89,20 @@ class Forms:
         place = self._order.index
         begin = max(place(start), place(known.form), place(self._lesser.get(request.ask, start)))
         refused: Failure | None = None
+        ignored: Response | None = None
         said = False
         for form in self._order[begin:]:
             outcome, problem = await once(request, form)
             if isinstance(outcome, Response):
-                self._learn(request.ask, known, form, refused=refused is not None, said=said)
+                outcome = _together(ignored, outcome)
+                if not known.proven and form != self._order[-1] and _is_ignored(outcome):
+                    ignored = outcome
+                    continue
+                worse = refused is not None or ignored is not None
+                self._learn(request.ask, known, form, refused=worse, said=said)
                 return outcome
+            if ignored is not None:  # an answer, if not in the form that was asked for
+                return ignored
             named = problem is not None and self._names_form(outcome, problem)
             if problem is None or not (named or _may_mean_form(outcome, problem, known)):
                 return outcome if refused is None or outcome.kind in HEALS else refused
@@ -119,6 +130,24 @@ class Forms:
             and outcome.kind in {"bad_request", "unknown_model"}
             and any(about in words for about in self._about)
         )
+
+
+def _is_ignored(answer: Response) -> bool:
+    """Whether an answer shows that the server passed over the schema: it ended by itself, and is no JSON object."""
+    if answer.finish != "stop":
+        return False
+    try:
+        return not isinstance(from_json(answer.text), dict)
+    except ValueError:
+        return True
+
+
+def _together(ignored: Response | None, answer: Response) -> Response:
+    """An answer, with the tokens of one before it that was of no use."""
+    if ignored is None or ignored.usage is None or answer.usage is None:
+        return answer
+    both = zip(astuple(ignored.usage), astuple(answer.usage), strict=True)
+    return replace(answer, usage=Usage(*(before + now for before, now in both)))
 
 
 def _may_mean_form(outcome: Failure, problem: Problem, known: _Known) -> bool:

@@ -10,10 +10,11 @@ from pydantic_core import from_json
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.gemini_body import fill, prepare
+from polar_llama.providers.gemini_embeddings import GeminiProvider
 from polar_llama.providers.gemini_reply import judge, read_reply, read_usage
 from polar_llama.providers.lowering import GEMINI, lower
 from polar_llama.providers.schema import NotStrictError
-from polar_llama.providers.wire import Credential, WireProvider
+from polar_llama.providers.wire import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ def create(connection: Connection) -> Provider:
             f"neither GEMINI_API_KEY nor GOOGLE_API_KEY is set, and {at.host} wants a key. Set GEMINI_API_KEY; or "
             'set GOOGLE_GEMINI_BASE_URL to a gateway of your own; or use model="local", which runs offline'
         )
-    return WireProvider(at, wire, connection, needs_key=official)
+    return GeminiProvider(at, wire, connection, needs_key=official)
 
 
 class GeminiWire:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers import embedded, weights
 from polar_llama.providers.base import Failure, Response, Usage
+from polar_llama.providers.conversation import shots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,7 @@ def _body(request: Request) -> dict[str, Any]:
 def _messages(request: Request) -> list[dict[str, Any]]:
     ask = request.ask
     messages: list[dict[str, Any]] = [{"role": "system", "content": ask.system}] if ask.system is not None else []
+    messages += shots(ask)
     if ask.conversation:
         messages += json.loads(request.prompt)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
@@ -15,7 +15,9 @@ from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
 from polar_llama.providers.forms import Forms
 from polar_llama.providers.openai_body import FORMS, prepare
+from polar_llama.providers.openai_embeddings import Embeddings
 from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
+from polar_llama.providers.prepared import remember
 from polar_llama.providers.schema import drop_nulls
 from polar_llama.transport.base import TransportError
 
@@ -28,13 +30,7 @@ if TYPE_CHECKING:
     from polar_llama.providers.openai_body import Body
     from polar_llama.transport.base import Reply
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
 BASE_URL = "https://api.openai.com/v1"
-
-MAX_PREPARED = 64
-"""How many calls' bodies are kept prepared; one is prepared in less than a millisecond."""
 
 _ABOUT_SCHEMAS = (
     "response_format", "response format", "json_schema", "json schema", "json_object", "structured output",
@@ -96,7 +92,7 @@ def create(connection: Connection) -> Provider:
     return ChatProvider(at, dialect, connection)
 
 
-class ChatProvider:
+class ChatProvider(Embeddings):
     """A server of chat completions.
 
     Args:
@@ -209,7 +205,7 @@ class ChatProvider:
     def _body(self, ask: Ask, form: Form) -> Body:
         found = self._bodies.get((ask, form))
         if found is None:
-            found = _remember(self._bodies, (ask, form), self._prepared(ask, form))
+            found = remember(self._bodies, (ask, form), self._prepared(ask, form))
         return found
 
     def _prepared(self, ask: Ask, form: Form) -> Body:
@@ -217,13 +213,6 @@ class ChatProvider:
             raise BodyError(f"{self.host} does not take {', '.join(refused)}; leave it out of the options")
         strict = self._dialect.strict.search(ask.model) is not None
         return prepare(ask, form, self._max_tokens(ask.model), strict=strict)
-
-
-def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:
-    if len(table) >= MAX_PREPARED:
-        table.clear()
-    table[key] = value
-    return value
 
 
 def _settled(text: str, body: Body) -> str:

@@ -87,6 +87,7 @@ def prepare(ask: Ask, form: Form, max_tokens: str, *, strict: bool = True) -> Bo
     opening = b'{"model":' + json_bytes(ask.model) + b',"messages":['
     if system is not None:
         opening += json_bytes({"role": "system", "content": system}) + b","
+    opening += b"".join(json_bytes(turn) + b"," for turn in shots(ask))
     closing = b"]" + (b"," if rest else b"") + json_bytes(rest)[1:]
     optional = schema if lowered is not None and has_optional(schema) else None
     return Body(opening, closing, ask.conversation, lowered is not None, optional)

@@ -34,6 +34,13 @@ _BUILT_IN = {
 PER_MODEL = frozenset({"local"})
 """Providers of one model each: their factories are handed the model's name too."""
 
+_EMBEDDING = {
+    "openai": "text-embedding-3-small",
+    "gemini": "gemini-embedding-2",
+    "bedrock": "amazon.titan-embed-text-v2:0",
+}
+"""The embedding models that are asked where a call names none."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _registered: dict[str, Factory] = {}
 
@@ -62,6 +69,26 @@ def split_model(model: str) -> tuple[str, str]:
             f"the providers are {', '.join(known())}"
         )
     return provider, name
+
+
+def embedding_model(model: str) -> str:
+    """The embedding model that goes with a model for questions, as `"provider:model"`.
+
+    Raises:
+        ConfigurationError: If the provider has none that is known here.
+
+    >>> embedding_model("openai:gpt-6-luna"), embedding_model("local")
+    ('openai:text-embedding-3-small', 'local')
+    """
+    provider, _ = split_model(model)
+    if provider == "local":
+        return model
+    if provider not in _EMBEDDING:
+        raise ConfigurationError(
+            f"no embedding model is known for {provider!r}. Say which: "
+            'embed(…, model="openai:text-embedding-3-small"), or of gemini, bedrock, local or a server of your own'
+        )
+    return f"{provider}:{_EMBEDDING[provider]}"
 
 
 def create(name: str, connection: Connection, model: str = "") -> Provider:

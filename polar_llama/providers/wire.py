@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic_core import from_json
 
@@ -11,6 +11,7 @@ from polar_llama.providers.base import Failure
 from polar_llama.providers.conversation import BodyError, json_bytes
 from polar_llama.providers.errors import Problem, failure, read_problem
 from polar_llama.providers.forms import Forms
+from polar_llama.providers.prepared import remember
 from polar_llama.transport.base import TransportError
 
 if TYPE_CHECKING:
@@ -21,14 +22,8 @@ if TYPE_CHECKING:
     from polar_llama.providers.forms import Form
     from polar_llama.transport.base import Reply
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
 Shared = dict[str, Any]
 """What the bodies of one call share."""
-
-MAX_PREPARED = 64
-"""How many calls' bodies are kept prepared; one is prepared in less than a millisecond."""
 
 
 class Credential(NamedTuple):
@@ -212,14 +207,7 @@ class WireProvider:
         return Failure("auth", f"not sent to {self.host}: {shows.variable} {what}")
 
     def _start(self, ask: Ask) -> tuple[Form, bool]:
-        return self._best.get(ask) or _remember(self._best, ask, self._wire.best(ask))
+        return self._best.get(ask) or remember(self._best, ask, self._wire.best(ask))
 
     def _shared(self, ask: Ask, form: Form) -> Shared:
-        return self._prepared.get((ask, form)) or _remember(self._prepared, (ask, form), self._wire.prepare(ask, form))
-
-
-def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:
-    if len(table) >= MAX_PREPARED:
-        table.clear()
-    table[key] = value
-    return value
+        return self._prepared.get((ask, form)) or remember(self._prepared, (ask, form), self._wire.prepare(ask, form))

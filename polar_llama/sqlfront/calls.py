@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 from sqlglot import exp
 
@@ -17,13 +20,12 @@ from polar_llama.sqlfront.dtypes import answer_annotation
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import duckdb
-
     from polar_llama.call import Call
 
 FUNCTIONS = frozenset({"llm", "llm_bool", "llm_class"})
 OPTIONS = ("returns", "model", "system", "temperature", "max_tokens", "seed", "options", "cache", "on_error")
 _LABEL = 60
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +61,17 @@ def walk(node: exp.Expr, *, nested: bool = False) -> Iterator[exp.Expr]:
 
 def holds_call(node: exp.Expr | None) -> bool:
     """Whether a call is anywhere in an expression, its subqueries included."""
-    return node is not None and any(is_call(n) for n in node.walk())
+    todo = [node] if node is not None else []
+    while todo:
+        found = todo.pop()
+        if found.__class__ is exp.Anonymous and is_call(found):
+            return True
+        for value in found.args.values():  # by hand: a query is looked through many times
+            if value.__class__ is list:
+                todo += [v for v in value if isinstance(v, exp.Expr)]
+            elif isinstance(value, exp.Expr):
+                todo.append(value)
+    return False
 
 
 def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Written:
@@ -92,14 +104,20 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
         expr = llm(pl.col("prompt"), returns=annotation, options=options, **values)
     except ConfigurationError as error:
         raise PlanError(str(error)) from None
-    call = replace(written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower")))
+    call = replace(
+        written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower"))
+    )
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"
     return Written(call, positional[0], kind)
 
 
 def _returns(
-    name: str, positional: list[Any], values: dict[str, Any], con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
+    name: str,
+    positional: list[Any],
+    values: dict[str, Any],
+    con: duckdb.DuckDBPyConnection,
+    parameters: Mapping[str, Any],
 ) -> str:
     if name == "llm_bool":
         return "BOOLEAN"
@@ -107,7 +125,9 @@ def _returns(
         labels = constant("the labels of llm_class()", positional[1], con, parameters)
         texts = isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels)
         if not texts or not labels or len(set(labels)) != len(labels):
-            raise PlanError("llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])")
+            raise PlanError(
+                "llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])"
+            )
         return "ENUM(" + ", ".join(exp.Literal.string(label).sql("duckdb") for label in labels) + ")"
     returns = values.pop("returns", "VARCHAR")
     if not isinstance(returns, str):
@@ -122,22 +142,20 @@ def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, paramet
         PlanError: If it reads a column, or DuckDB cannot compute it.
     """
     if any(isinstance(n, exp.Column | exp.Query) or is_call(n) for n in value.walk()):
-        raise PlanError(f"{what} must be constant, not {_short(value.sql('duckdb'))}: one call has one setting for all rows")
-    import duckdb
-
+        raise PlanError(
+            f"{what} must be constant, not {_short(value.sql('duckdb'))}: one call has one setting for all rows"
+        )
     try:
-        used = parameters_in(value, parameters)
-        ((found,),) = con.execute(f"SELECT {value.sql('duckdb')}", used or None).fetchall()
+        query = f"SELECT {value.sql('duckdb')}"
+        ((found,),) = con.execute(query, parameters_in(query, parameters) or None).fetchall()
     except duckdb.Error as error:
         raise PlanError(f"{what}: {str(error).splitlines()[0]}") from None
-    from decimal import Decimal
-
     return float(found) if isinstance(found, Decimal) else found
 
 
-def parameters_in(node: exp.Expr, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The prepared parameters that a piece of a query uses: DuckDB refuses the others."""
-    names = {str(p.this) for p in node.find_all(exp.Placeholder)}
+def parameters_in(query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The prepared parameters that a piece of SQL uses: DuckDB refuses the others."""
+    names = set(re.findall(r"\$(\w+)", _QUOTED.sub("", query)))
     return {name: value for name, value in parameters.items() if name in names}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import is_call
+from polar_llama.sqlfront.resolving import source_of
 from polar_llama.sqlfront.syntax import all_of, text
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class Domain:
         """A query run for every row of the domain: its columns, then the domain's."""
         inner = exp.Subquery(this=query.copy())
         found = exp.Select(expressions=[exp.column(exp.Star(), table="x"), exp.column(exp.Star(), table=AROUND)])
-        found.set("from_", exp.From(this=exp.Subquery(this=self.query.copy(), alias=exp.TableAlias(this=exp.to_identifier(AROUND)))))
+        found.set(
+            "from_",
+            exp.From(this=exp.Subquery(this=self.query.copy(), alias=exp.TableAlias(this=exp.to_identifier(AROUND)))),
+        )
         lateral = exp.Lateral(this=inner, alias=exp.TableAlias(this=exp.to_identifier("x")))
         found.set("joins", [exp.Join(this=lateral, kind="CROSS")])
         return found
@@ -74,12 +77,8 @@ def domain_of(
     return Domain(domain, tuple(references.values()))
 
 
-def _is_outer(
-    column: exp.Column, query: exp.Query, around: exp.Select, means: Callable[[exp.Query], bool]
-) -> bool:
+def _is_outer(column: exp.Column, query: exp.Query, around: exp.Select, means: Callable[[exp.Query], bool]) -> bool:
     """Whether a column is none of the FROMs between it and the row around, but one of that row's."""
-    from polar_llama.sqlfront.resolving import source_of
-
     scope = column.find_ancestor(exp.Select)
     while scope is not None:
         if scope.args.get("from_") is not None and means(source_of(scope).select(column.copy())):
@@ -88,6 +87,3 @@ def _is_outer(
             break
         scope = scope.find_ancestor(exp.Select)
     return means(around.copy().select(column.copy()))
-
-
-_ = is_call

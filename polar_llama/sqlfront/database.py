@@ -6,8 +6,9 @@ import atexit
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import duckdb
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _roots: dict[tuple[int, bool], duckdb.DuckDBPyConnection] = {}
 _lock = threading.Lock()
+_busy: WeakKeyDictionary[duckdb.DuckDBPyConnection, threading.RLock] = WeakKeyDictionary()
 
 
 def _root(*, external_access: bool) -> duckdb.DuckDBPyConnection:
@@ -40,6 +42,12 @@ def _close() -> None:
     _roots.clear()
 
 
+def _lock_of(connection: duckdb.DuckDBPyConnection) -> threading.RLock:
+    """Held while a user's connection is used: it takes one query at a time."""
+    with _lock:
+        return _busy.setdefault(connection, threading.RLock())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Database:
     """Gives connections to work on.
@@ -47,12 +55,10 @@ class Database:
     Attributes:
         connection: The user's, or None for a database of our own.
         external_access: Whether files and URLs may be read (of our own database; the user's decides itself).
-        lock: Held while the user's connection is used: it takes one query at a time.
     """
 
     connection: duckdb.DuckDBPyConnection | None = None
     external_access: bool = True
-    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def owned(self) -> bool:
@@ -69,7 +75,7 @@ class Database:
             finally:
                 cursor.close()
             return
-        with self.lock:
+        with _lock_of(self.connection):
             try:
                 yield registered(self.connection, tables)
             finally:

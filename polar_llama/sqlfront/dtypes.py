@@ -37,6 +37,7 @@ _CAST: dict[str, pl.DataType] = {
     "hugeint": pl.Decimal(38, 0),
     "uhugeint": pl.Decimal(38, 0),
     "uuid": pl.String(),
+    "time_ns": pl.Time(),
     "timestamp_ns": pl.Datetime("ns"),
     "timestamp_ms": pl.Datetime("ms"),
     "timestamp_s": pl.Datetime("ms"),
@@ -78,7 +79,7 @@ class Types:
         return self._known[kind]
 
 
-def _dtype(kind: Any, zone: str) -> tuple[pl.DataType | None, bool]:
+def _dtype(kind: Any, zone: str) -> tuple[pl.DataType | None, bool]:  # noqa: PLR0911 -- one a kind
     """The dtype, if a frame can hold the type; and whether it comes back as the same type."""
     name = str(kind.id).lower()
     if name in _PLAIN:
@@ -135,7 +136,8 @@ def answer_annotation(connection: duckdb.DuckDBPyConnection, returns: str) -> tu
     if name in plain:
         return plain[name], text
     if name == "enum":
-        return Literal[tuple(dict(kind.children)["values"])], text
+        labels: Any = dict(kind.children)["values"]
+        return Literal[tuple(labels)], text
     dtype, _ = _dtype(kind, "UTC")
     if dtype is None or name in {"hugeint", "uhugeint", "uuid", "blob", '"null"', "null"}:
         msg = (
@@ -160,7 +162,14 @@ def _only_a_type(text: str) -> str:
             depth -= 1
         if depth < 0 or (not quote and character == ";"):
             break
-    if depth or quote or not text.strip() or (not quote and ";" in text and "'" not in text) or "--" in text or "/*" in text:
+    if (
+        depth
+        or quote
+        or not text.strip()
+        or (not quote and ";" in text and "'" not in text)
+        or "--" in text
+        or "/*" in text
+    ):
         msg = f"returns := {text!r} is not a DuckDB type"
         raise PlanError(msg)
     return text

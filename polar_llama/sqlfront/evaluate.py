@@ -44,7 +44,7 @@ class Evaluation:
         name = f"polar_llama_{uuid4().hex}"
         with self.database.opened({name: rows.struct.unnest()}) as connection:
             query = f"{self.query} {name}))"
-            values = connection.sql(query, params=dict(self.parameters) or None).pl().to_series()
+            values: pl.Series = connection.sql(query, params=dict(self.parameters) or None).pl().to_series()
         return values.cast(self.dtype).alias(rows.name)
 
 
@@ -64,7 +64,7 @@ def evaluated(planning: Planning, node: exp.Expr, known: Mapping[str, Typed]) ->
     types = planning.types
     restored = ", ".join(f"{types.restored(name, typed.kind)} AS {name}" for name, typed in known.items())
     query = f"SELECT {types.sent('v', kind)} FROM (SELECT {text(node)} AS v FROM (SELECT {restored} FROM"  # noqa: S608
-    parameters = parameters_in(node, planning.parameters)
+    parameters = parameters_in(query, planning.parameters)
     function = Evaluation(planning.database, query, types.dtype(kind), parameters)
     rows = pl.struct([typed.expr.alias(name) for name, typed in known.items()])
     expr = rows.map_batches(function, return_dtype=function.dtype, is_elementwise=True)

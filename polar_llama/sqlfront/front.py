@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 from sqlglot import exp, parse
 from sqlglot.errors import SqlglotError
@@ -17,13 +18,13 @@ from polar_llama.sqlfront.database import Database
 from polar_llama.sqlfront.naming import result_names
 from polar_llama.sqlfront.planning import Planning
 from polar_llama.sqlfront.relation import RelationScan, Stage
-from polar_llama.sqlfront.syntax import text
+from polar_llama.sqlfront.syntax import NOW, text
 from polar_llama.sqlfront.tables import connect_tables, given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import duckdb
+    from polar_llama.sqlfront.tables import Frames
 
 
 def sql(
@@ -59,14 +60,16 @@ def sql(
         duckdb.Error: What DuckDB says of the query.
     """
     caller = sys._getframe(1)
-    return planned(query, connection, parameters, given(tables, caller.f_locals, caller.f_globals), external_access=external_access)
+    return planned(
+        query, connection, parameters, given(tables, caller.f_locals, caller.f_globals), external_access=external_access
+    )
 
 
 def planned(
     query: str,
     connection: duckdb.DuckDBPyConnection | None,
     parameters: Mapping[str, Any] | Sequence[Any],
-    frames: Mapping[str, Any],
+    frames: Frames,
     *,
     external_access: bool,
 ) -> pl.LazyFrame:
@@ -79,7 +82,10 @@ def planned(
         try:
             connect_tables(planning, tree, frames)
             names = result_names(planning, tree, query, opened)
-            return _frame(planning, tree, names)
+            return _frame(planning, pinned(tree, opened), names)
+        except duckdb.Error as error:
+            # Without DuckDB's excerpt: it shows a query that the user did not write.
+            raise type(error)(str(error).split("\n\nLINE")[0]) from None
         finally:
             planning.forget()
 
@@ -101,6 +107,14 @@ def parsed(query: str) -> exp.Query:
             "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
         )
     tree = trees[0]
+    if any(
+        p.this is not None and not all(isinstance(e, exp.In) for e in p.expressions) for p in tree.find_all(exp.Pivot)
+    ):
+        raise PlanError(
+            "the columns of this PIVOT depend on the data. Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
+        )
+    if isinstance(tree, exp.Pivot) and holds_call(tree):
+        raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
     if isinstance(tree, exp.Values):
         tree = exp.Select(expressions=[exp.Star()]).from_(tree)
     return tree  # type: ignore[return-value]
@@ -127,3 +141,20 @@ def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFram
     frame = InferenceFrame._of(RelationScan(planning.relation(tree, kinds)))
     return frame.select([pl.col(f"c{i}").alias(n) for i, n in enumerate(names)])
 
+
+def pinned(tree: exp.Query, connection: duckdb.DuckDBPyConnection) -> exp.Query:
+    """A query that is cut in several has one time all the same: that of `sql()`."""
+    if not holds_call(tree):
+        return tree
+    clocks = [
+        n for n in tree.walk() if isinstance(n, _CLOCKS) or (isinstance(n, exp.Anonymous) and n.name.lower() in NOW)
+    ]
+    if clocks:
+        listed = ", ".join(f"CAST({text(c)} AS VARCHAR), typeof({text(c)})" for c in clocks)
+        (values,) = connection.execute(f"SELECT {listed}").fetchall()
+        for clock, value, kind in zip(clocks, values[::2], values[1::2], strict=True):
+            clock.replace(exp.cast(exp.Literal.string(value), exp.DataType.build(kind, dialect="duckdb")))
+    return tree
+
+
+_CLOCKS = (exp.CurrentDate, exp.CurrentTime, exp.CurrentTimestamp, exp.Localtime, exp.Localtimestamp)

@@ -8,7 +8,7 @@ becomes Polars expressions: natively where Polars means the same, else evaluated
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from sqlglot import exp
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from polar_llama.sqlfront.guards import Guard, Operand
     from polar_llama.sqlfront.planning import Part, Planning
 
-    Kinds = Callable[[Sequence[exp.Expr | None]], list[str]]
-
 
 @dataclass(slots=True, eq=False)
 class _Answer:
@@ -42,11 +40,10 @@ class _Answer:
 class Lowering:
     """Rewrites the expressions of one SELECT. `eager` says that the inner query drops no row later on."""
 
-    def __init__(self, planning: Planning, kinds: Kinds, *, eager: bool) -> None:
+    def __init__(self, planning: Planning, *, eager: bool) -> None:
         """Start with an inner query without columns."""
         self.planning = planning
         self.inner: list[exp.Expr | None] = []
-        self.kinds = kinds
         self._eager = eager
         self._stars: dict[str, int] = {}
         self._known: dict[str, exp.Column] = {}
@@ -71,7 +68,7 @@ class Lowering:
             self.inner += [part.star.copy(), *[None] * (part.count - 1)]
         return fresh_column(f"c{self._stars[key] + part.index}")
 
-    def rewrite(self, node: exp.Expr, *, truth: bool = False) -> exp.Expr:
+    def rewrite(self, node: exp.Expr, *, truth: bool = False) -> exp.Expr:  # noqa: PLR0911 -- one a kind of node
         """An expression over columns of the inner query and answers; `truth` if it only matters where it is true."""
         part = self.planning.parts.get(node.name) if isinstance(node, exp.Column) else None
         if part is not None:
@@ -92,7 +89,7 @@ class Lowering:
             return self._guarded(node, {id(o.node): o for o in guarded})
         if isinstance(node, exp.Paren):
             return exp.Paren(this=self.rewrite(node.this, truth=truth))
-        return self._mapped(node, self.rewrite)
+        return mapped(node, self.rewrite)
 
     def _guarded(self, node: exp.Expr, guarded: dict[int, Operand]) -> exp.Expr:
         """A construct whose operands are guarded, wherever in it they stand."""
@@ -100,7 +97,7 @@ class Lowering:
         def visit(child: exp.Expr) -> exp.Expr:
             operand = guarded.get(id(child))
             if operand is None:
-                return self._mapped(child, visit)
+                return mapped(child, visit)
             if operand.guard is None:
                 return self.rewrite(child, truth=operand.truth)
             self._guards.append(operand.guard)
@@ -109,24 +106,7 @@ class Lowering:
             finally:
                 self._guards.pop()
 
-        return self._mapped(node, visit)
-
-    @staticmethod
-    def _mapped(node: exp.Expr, change: object) -> exp.Expr:
-        assert callable(change)  # noqa: S101
-        if any(isinstance(c, exp.Lambda | exp.Comprehension) for c in node.iter_expressions()) and holds_call(node):
-            raise PlanError(
-                "a call inside a lambda or a list comprehension cannot be planned. "
-                "Hint: unnest the list, ask for each row, and collect with list()"
-            )
-        copy = node.copy()
-        for key, value in list(copy.args.items()):
-            original = node.args[key]
-            if isinstance(value, exp.Expr):
-                copy.set(key, change(original) if _is_operand(original) else original.copy())
-            elif isinstance(value, list):
-                copy.set(key, [change(v) if _is_operand(v) else v for v in original])
-        return copy
+        return mapped(node, visit)
 
     def _answer(self, node: exp.Expr) -> exp.Expr:
         found = self.planning.call(node)
@@ -138,8 +118,6 @@ class Lowering:
             rewritten = self.rewrite(prompt)
             if is_constant(rewritten):
                 rewritten = self.hoist(rewritten)  # a column has a row for each row
-            if isinstance(rewritten, exp.Column) and rewritten.name.startswith("c"):
-                rewritten = self._prompt(rewritten)
         finally:
             self._guards = outer
         key = found.call, text(rewritten)
@@ -149,36 +127,34 @@ class Lowering:
             self._answers[name] = _Answer(found, rewritten)
         return fresh_column(self._asked[key])
 
-    def _prompt(self, column: exp.Column) -> exp.Column:
-        """A prompt that the inner query renders, as text; a conversation stays what it is."""
-        place = int(column.name[1:])
-        node = self.inner[place]
-        if node is None:
-            return column
-        kind = self.kinds([node])[0]
-        return column if kind == "VARCHAR" or kind.endswith("[]") else self.hoist(exp.cast(node, "text"))
-
     @staticmethod
     def _misplaced(node: exp.Expr) -> str:
         what = "a subquery" if isinstance(node, exp.Query | exp.Exists | exp.Subquery) else type(node).__name__.upper()
         return (
-            f"a call beside or inside {what} of the same expression cannot be planned. "
+            f"a call beside or inside {what} of the same expression cannot be planned. "  # noqa: S608 -- an error
             "Hint: ask in a CTE first, WITH asked AS (SELECT *, llm(...) AS a FROM t), and use its column"
         )
 
-    def prepare(self) -> None:
-        """Learn the types of the inner query's columns and of the answers.
-
-        Raises:
-            duckdb.Error: What DuckDB says of the inner query.
-        """
-        for i, kind in enumerate(self.kinds(self.inner)):
+    def prepare(self, kinds: Sequence[str]) -> None:
+        """Learn the types of the inner query's columns."""
+        for i, kind in enumerate(kinds[: len(self.inner)]):
             self.known[f"c{i}"] = Typed(pl.col(f"c{i}"), kind)
         for name, answer in self._answers.items():
             prompt = self.polars(answer.prompt)
             if prompt.kind != "VARCHAR" and not prompt.kind.endswith("[]"):
-                prompt = self.polars(exp.cast(answer.prompt.copy(), "text"))
+                prompt = self._as_text(answer.prompt)
             self.known[name] = Typed(pl.col(intern(answer.written.call, prompt.expr)), answer.written.kind)
+
+    def _as_text(self, prompt: exp.Expr) -> Typed:
+        """A prompt as DuckDB writes its value; a conversation stays what it is."""
+        node = (
+            self.inner[int(prompt.name[1:])] if isinstance(prompt, exp.Column) and prompt.name.startswith("c") else None
+        )
+        if node is None:
+            return self.polars(exp.cast(prompt.copy(), "text"))
+        column = self.hoist(exp.cast(node.copy(), "text"))
+        self.known[column.name] = Typed(pl.col(column.name), "VARCHAR")
+        return self.known[column.name]
 
     def polars(self, rewritten: exp.Expr) -> Typed:
         """The Polars expression of a rewritten one, and DuckDB's type of it."""
@@ -188,9 +164,27 @@ class Lowering:
         names = dict.fromkeys(c.name for c in rewritten.find_all(exp.Column))
         return evaluated(self.planning, rewritten, {n: self.known[n] for n in names})
 
-    def kind(self, name: str) -> str:
-        """DuckDB's type of a column of the inner query."""
-        return self.known[name].kind
+
+def mapped(node: exp.Expr, change: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+    """The same node over changed operands; the parts of it that read nothing are copied.
+
+    Raises:
+        PlanError: If the node binds names (a lambda, a comprehension) that a call may read.
+    """
+    if any(isinstance(c, exp.Lambda | exp.Comprehension) for c in node.iter_expressions()) and holds_call(node):
+        raise PlanError(
+            "a call inside a lambda or a list comprehension cannot be planned. "
+            "Hint: unnest the list, ask for each row, and collect with list()"
+        )
+
+    def part(value: Any) -> Any:
+        if isinstance(value, list):
+            return [part(v) for v in value]
+        if not isinstance(value, exp.Expr):
+            return value
+        return change(value) if _is_operand(value) else value.copy()
+
+    return type(node)(**{key: part(value) for key, value in node.args.items()})
 
 
 def _is_operand(node: object) -> bool:

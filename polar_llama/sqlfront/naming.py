@@ -29,7 +29,7 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
     """
     first = _first_select(tree)
     if first is not None and any(_unnamed(i) for i in first.expressions):
-        for item, name in zip(first.expressions, _texts(connection, query, first), strict=True):
+        for item, name in zip(list(first.expressions), _texts(connection, query, first), strict=True):
             if _unnamed(item):
                 item.replace(exp.alias_(item.copy(), name, quoted=True))
     for select in tree.find_all(exp.Select):
@@ -60,9 +60,13 @@ def _texts(connection: duckdb.DuckDBPyConnection, query: str, select: exp.Select
     if len(items) != len(select.expressions):
         return [text(i) for i in select.expressions]
     texts = []
-    for item in items:
+    for item, tree in zip(items, select.expressions, strict=True):
+        if not _unnamed(tree):
+            texts.append("")
+            continue
         alone = {**node, "modifiers": [], "cte_map": {"map": []}, "select_list": [item], "from_table": _NOTHING}
         alone |= {"where_clause": None, "group_expressions": [], "group_sets": [], "having": None, "qualify": None}
+        alone["aggregate_handling"] = "STANDARD_HANDLING"
         statement = json.dumps({**parsed, "statements": [{**parsed["statements"][0], "node": alone}]})
         ((shown,),) = connection.execute("SELECT json_deserialize_sql($1::JSON)", [statement]).fetchall()
         texts.append(shown.removeprefix("SELECT "))

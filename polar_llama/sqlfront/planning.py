@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 from polar_llama.sqlfront.calls import parameters_in, read_call
 from polar_llama.sqlfront.database import described
@@ -66,8 +66,7 @@ class Planning:
 
     def describe(self, query: str) -> list[tuple[str, str]]:
         """Names and types of a query's columns, without running it."""
-        used = {n: v for n, v in self.parameters.items() if f"${n}" in query}
-        return described(self._connection, query, used)
+        return described(self._connection, query, parameters_in(query, self.parameters))
 
     def call(self, node: exp.Expr) -> Written:
         """What a call asks for."""
@@ -91,7 +90,7 @@ class Planning:
         for item in items:
             query = exp.Literal.string(f"SELECT {text(item)}").sql("duckdb")
             ((shown,),) = self._connection.execute(
-                f"SELECT json_deserialize_sql(json_serialize_sql({query}))"  # noqa: S608 -- a literal
+                f"SELECT json_deserialize_sql(json_serialize_sql({query}))"
             ).fetchall()
             found.append(shown.removeprefix("SELECT "))
         return found
@@ -99,11 +98,12 @@ class Planning:
     def relation(self, body: exp.Expr, kinds: list[str], suffix: str = "") -> Relation:
         """A call-free query as a relation with columns `c0, c1, …`."""
         columns = tuple(
-            Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind)) for i, kind in enumerate(kinds)
+            Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind))
+            for i, kind in enumerate(kinds)
         )
         used = {t.name for t in body.find_all(exp.Table) if t.name.startswith(TABLE)}
         tables = {n: self.tables[n] for n in self.tables if n in used}
-        parameters = parameters_in(body, self.parameters)
+        parameters = parameters_in(f"{text(body)}{suffix}", self.parameters)
         return Relation(self.database, text(body), columns, suffix, tables, parameters)
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
@@ -120,6 +120,6 @@ class Planning:
                 for key, reference in zip(stage.keys, domain.references, strict=True)
             ]
             source = f"(SELECT * FROM {table} WHERE {' AND '.join(matched)}) AS k"  # noqa: S608 -- pieces of the query
-        found = exp.maybe_parse(f"SELECT {', '.join(columns)} FROM {source}", dialect="duckdb")  # noqa: S608
+        found = parse_one(f"SELECT {', '.join(columns)} FROM {source}", dialect="duckdb")  # noqa: S608
         assert isinstance(found, exp.Select)  # noqa: S101
         return found

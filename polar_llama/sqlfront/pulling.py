@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call
-from polar_llama.sqlfront.syntax import holds_aggregate, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.resolving import stubbed
+from polar_llama.sqlfront.syntax import holds_aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from polar_llama.sqlfront.scope import Scope
 
     Describe = Callable[[exp.Query], list[tuple[str, str]]]
     Slots = dict[str, exp.Expr]
@@ -30,7 +33,9 @@ def pull(select: exp.Select, describe: Describe) -> None:
             continue
         pull(node.this, describe)
         alias = node.args.get("alias")
-        if any(node.args.get(k) for k in ("pivots", "sample", "joins")) or (alias is not None and alias.args.get("columns")):
+        if any(node.args.get(k) for k in ("pivots", "sample", "joins")) or (
+            alias is not None and alias.args.get("columns")
+        ):
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
@@ -41,6 +46,38 @@ def pull(select: exp.Select, describe: Describe) -> None:
         fill(node.this, slots)
 
 
+def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
+    """Let a CTE keep its prompts: whoever reads it asks, as if it were a derived table. In place."""
+    query = cte.this
+    pull(query, scope.describe)
+    slots = slots_of(query)
+    if slots is None or cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
+        return
+    names = [name for name, _ in scope.describe(stubbed(query, scope.planning))]
+    if len({n.lower() for n in names}) != len(names):
+        return
+    fill(query, slots)
+    items: list[exp.Expr] = []
+    for column in [exp.column(n, quoted=True) for n in names]:
+        call = slots.get(column.name.lower())
+        items.append(column if call is None else exp.alias_(asked_of(call, column), column.name, quoted=True))
+    for reader in readers:
+        for table in [t for t in reader.find_all(exp.Table) if t.name.lower() == cte.alias.lower() and not t.db]:
+            table.replace(_derived(table, exp.Select(expressions=[i.copy() for i in items])))
+
+
+def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:
+    """A table as a derived one with columns of its own."""
+    alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
+    if alias.this is None:
+        alias.set("this", table.this.copy())
+    derived = exp.Subquery(this=select.from_(exp.Table(this=table.this.copy())), alias=alias.copy())
+    for key in ("joins", "pivots", "sample"):
+        if table.args.get(key):
+            derived.set(key, table.args[key])
+    return derived
+
+
 def slots_of(query: exp.Expr) -> Slots | None:
     """The calls of a query by their columns' names, in lower case, if it holds none but as columns."""
     if not isinstance(query, exp.Select) or query.args.get("distinct") is not None:
@@ -48,7 +85,11 @@ def slots_of(query: exp.Expr) -> Slots | None:
     slots: Slots = {}
     for item in query.expressions:
         if holds_call(item):
-            if not isinstance(item, exp.Alias) or not is_call(item.this) or any(holds_call(a) for a in item.this.expressions):
+            if (
+                not isinstance(item, exp.Alias)
+                or not is_call(item.this)
+                or any(holds_call(a) for a in item.this.expressions)
+            ):
                 return None
             if item.alias.lower() in slots:
                 return None
@@ -75,8 +116,10 @@ def _by_expressions(query: exp.Select) -> bool:
     group, order = query.args.get("group"), query.args.get("order")
     if group is not None and (group.args.get("all") or any(isinstance(e, exp.Literal) for e in group.expressions)):
         return False
-    if group is None and any(holds_aggregate(i) for i in query.expressions) and not all(
-        holds_aggregate(i) for i in query.expressions
+    if (
+        group is None
+        and any(holds_aggregate(i) for i in query.expressions)
+        and not all(holds_aggregate(i) for i in query.expressions)
     ):
         return False
     return order is None or not any(isinstance(k.this, exp.Literal | exp.Var) for k in order.expressions)
@@ -93,9 +136,9 @@ def prompt_of(call: exp.Expr) -> exp.Expr:
     """The prompt among a call's arguments."""
     for argument in call.expressions:
         if not isinstance(argument, exp.PropertyEQ | exp.Kwarg):
-            return argument
+            return argument  # type: ignore[no-any-return]
         if argument.this.name.lower() == "prompt":
-            return argument.expression
+            return argument.expression  # type: ignore[no-any-return]
     return exp.Null()
 
 
@@ -118,6 +161,9 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
         used = {i.name.lower() for i in join.args.get("using") or []}
         if join.method or used & set(slots) or join.args.get("match_condition"):
             return False
+        on = join.args.get("on")  # a join on answers is DuckDB's, as a join on any column
+        if on is not None and any(c.name.lower() in slots for c in on.find_all(exp.Column)):
+            return False
     inside = [n for n in select.walk() if isinstance(n, exp.Query) and n is not select and not _is_below(n, source)]
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
         if column.name.lower() in slots or column.table.lower() == source.alias.lower():
@@ -131,39 +177,42 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
 
 
 def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool:
-    stars = [n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source) and not n.find_ancestor(exp.Count)]
-    stars = [n for n in stars if n.find_ancestor(exp.Select) is select]
-    if not stars:
+    """Spell out the stars of a SELECT, in place; False where only DuckDB knows what they stand for."""
+    found = (n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source))
+    if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in found):
         return True
     if any(j.args.get("using") or j.kind.upper() in {"SEMI", "ANTI"} for j in select.args.get("joins") or []):
         return False
     columns: list[exp.Column] = []
     for node in _sources(select):
-        if not node.alias_or_name:
-            return False
         try:
-            found = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
+            names = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
         except duckdb.Error:
             return False
-        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in found]
+        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in names]
     items: list[exp.Expr] = []
     for item in select.expressions:
-        star = item.this if isinstance(item, exp.Column) else item
-        if not isinstance(star, exp.Star):
-            if item.find(exp.Star, exp.Columns) and not item.find(exp.Count):
-                return False
-            items.append(item)
-            continue
-        excluded = star.args.get("except_") or []
-        if star.args.get("replace") or star.args.get("rename") or star.args.get("ilike"):
+        spelled = _spelled(item, columns)
+        if spelled is None:
             return False
-        if not all(isinstance(e, exp.Column | exp.Identifier) for e in excluded):
-            return False
-        gone = {e.name.lower() for e in excluded}
-        table = item.table.lower() if isinstance(item, exp.Column) else ""
-        items += [c.copy() for c in columns if c.name.lower() not in gone and (not table or c.table.lower() == table)]
+        items += spelled
     select.set("expressions", items)
-    return True
+    return all(c.table for c in columns)
+
+
+def _spelled(item: exp.Expr, columns: list[exp.Column]) -> list[exp.Expr] | None:
+    """The columns that a select item stands for; None where it is more than a plain star."""
+    star = item.this if isinstance(item, exp.Column) else item
+    if not isinstance(star, exp.Star):
+        return None if item.find(exp.Star, exp.Columns) and not item.find(exp.Count) else [item]
+    excluded = star.args.get("except_") or []
+    if any(star.args.get(k) for k in ("replace", "rename", "ilike")):
+        return None
+    if not all(isinstance(e, exp.Column | exp.Identifier) for e in excluded):
+        return None
+    gone = {e.name.lower() for e in excluded}
+    table = item.table.lower() if isinstance(item, exp.Column) else ""
+    return [c.copy() for c in columns if c.name.lower() not in gone and (not table or c.table.lower() == table)]
 
 
 def _without_calls(node: exp.Expr) -> exp.Expr:

@@ -171,15 +171,22 @@ class RelationScan(Scan):
 
     __slots__ = ("relation",)
 
+    relation: Relation
+
     def __init__(self, relation: Relation) -> None:
         """Scan a relation."""
         object.__setattr__(self, "relation", relation)
         object.__setattr__(self, "schema", relation.schema)
 
     @property
-    def frame(self) -> pl.LazyFrame:  # type: ignore[override]
+    def frame(self) -> pl.LazyFrame:
         """The relation, for a terminal call of this thread."""
         return self.relation.frame(settings_module.current(), threading.get_ident())
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans that are run when the relation is read: what is asked in them is not seen from outside."""
+        return [t.frame._plan for t in self.relation.tables.values() if isinstance(t, Stage)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RelationScan, (self.relation,)
@@ -190,7 +197,7 @@ def _frame(batch: Any, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 -- a record batch is a frame
     if not dtypes:
         return frame
-    return frame.cast({n: d for n, d in dtypes.items() if frame.schema[n] != d})  # type: ignore[arg-type]
+    return frame.cast({n: d for n, d in dtypes.items() if frame.schema[n] != d})
 
 
 def _readable(table: Any, settings: Settings, thread: int, failures: list[BaseException], *, lazy: bool) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
-from polar_llama.sqlfront.calls import holds_call, is_call
-from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, text, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from polar_llama.sqlfront.planning import Planning
 
     Describe = Callable[[exp.Select], list[tuple[str, str]]]
+
+
+Tree = TypeVar("Tree", bound=exp.Expr)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,9 +115,7 @@ def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
     return found
 
 
-def _replaced(
-    planning: Planning, item: exp.Expr, star: exp.Star, source: exp.Select, describe: Describe
-) -> list[Item]:
+def _replaced(planning: Planning, item: exp.Expr, star: exp.Star, source: exp.Select, describe: Describe) -> list[Item]:
     """`* REPLACE (llm(q) AS q)`: the star without what is replaced by calls, and the calls in its place."""
     calls = {r.alias.lower(): r.this for r in star.args["replace"] if holds_call(r)}
     plain = item.copy()
@@ -179,16 +180,13 @@ def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
     return None
 
 
-def stubbed(node: exp.Expr, planning: Planning) -> exp.Expr:
+def stubbed(node: Tree, planning: Planning) -> Tree:
     """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
-    return node.copy().transform(lambda n: _stub(n, planning) if is_call(n) else n)
+    found: Tree = node.copy().transform(lambda n: _stub(n, planning) if is_call(n) else n)  # type: ignore[assignment]
+    return found
 
 
 def _stub(node: exp.Expr, planning: Planning) -> exp.Expr:
     kind = planning.call(node).kind
     inner = stubbed(planning.call(node).prompt, planning)
-    found = exp.maybe_parse(
-        f"CAST(CASE WHEN ({text(inner)}) IS NULL THEN NULL END AS {kind})", dialect="duckdb"
-    )
-    assert isinstance(found, exp.Expr)  # noqa: S101
-    return found
+    return parse_one(f"CAST(CASE WHEN ({text(inner)}) IS NULL THEN NULL END AS {kind})", dialect="duckdb")

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 _AGGREGATE_WRAPPERS = (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)
 
 _TOTAL = (
-    exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
-    exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.DPipe, exp.Concat, exp.Coalesce, exp.Case, exp.If, exp.Lower, exp.Upper,
-    exp.Like, exp.ILike, exp.Length, exp.Trim, exp.NullSafeEQ, exp.NullSafeNEQ, exp.In, exp.Between, exp.Placeholder,
-)  # fmt: skip
-"""Nodes that give a value for every row: computing them for more rows than asked cannot raise."""
+    *(exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Placeholder, exp.DataType),
+    *(exp.DPipe, exp.Concat, exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Is),
+)
+"""Nodes that give a value for every row: computing them for more rows than asked cannot raise.
+
+A comparison is none: DuckDB casts `text = 1` to a number.
+"""
 
 _VOLATILE = frozenset(
     {"random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "getvariable"}
@@ -127,22 +129,16 @@ def all_of(conditions: list[exp.Expr]) -> exp.Expr | None:
 
 def is_total(node: exp.Expr) -> bool:
     """Whether computing an expression for rows that are dropped later cannot raise an error."""
-    for found in node.walk():
-        if isinstance(found, exp.Cast):
-            if not found.to.is_type("text", "varchar"):
-                return False
-        elif isinstance(found, exp.In) and found.args.get("query") is not None:
-            return False
-        elif not isinstance(found, (*_TOTAL, exp.DataType)):
-            return False
-    return True
+    return all(
+        found.to.is_type("text", "varchar") if isinstance(found, exp.Cast) else isinstance(found, _TOTAL)
+        for found in node.walk()
+    )
 
 
 def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
     return any(
-        isinstance(n, exp.Rand | exp.Uuid)
-        or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
+        isinstance(n, exp.Rand | exp.Uuid) or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
         for n in node.walk()
     )
 
@@ -150,7 +146,8 @@ def is_volatile(node: exp.Expr) -> bool:
 def is_constant(node: exp.Expr) -> bool:
     """Whether an expression reads no row."""
     return not is_volatile(node) and not any(
-        isinstance(n, exp.Column | exp.Query | exp.Window | exp.Star | exp.Columns | exp.Unnest | exp.Explode) or is_call(n)
+        isinstance(n, exp.Column | exp.Query | exp.Window | exp.Star | exp.Columns | exp.Unnest | exp.Explode)
+        or is_call(n)
         for n in node.walk()
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,35 +12,33 @@ from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.relation import Column, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from polar_llama.sqlfront.planning import Planning
 
+    Frames = Callable[[str], Any]
 
-def given(tables: Mapping[str, Any], *scopes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Frames by lower-case name: those given, then the caller's variables."""
+
+def given(tables: Mapping[str, Any], *scopes: Mapping[str, Any]) -> Frames:
+    """Finds frames by name: those given, in any case, then the caller's variables; None where there is none.
+
+    Raises:
+        PlanError: If something given is no frame.
+    """
     for name, frame in tables.items():
         if not is_frame(frame):
             raise PlanError(
                 f"the table {name!r} is a {type(frame).__name__}: give a Polars, pandas or Arrow table, "
                 "or leave it out to use a table of the connection"
             )
-    return _Names({k.lower(): v for k, v in tables.items()}, scopes)
+    named = {k.lower(): v for k, v in tables.items()}
 
+    def found(name: str) -> Any:
+        if name.lower() in named:
+            return named[name.lower()]
+        return next((scope[name] for scope in scopes if is_frame(scope.get(name))), None)
 
-class _Names(dict[str, Any]):
-    """Frames given by name, then those among the caller's variables."""
-
-    def __init__(self, tables: Mapping[str, Any], scopes: tuple[Mapping[str, Any], ...]) -> None:
-        super().__init__(tables)
-        self._scopes = scopes
-
-    def __missing__(self, name: str) -> Any:
-        for scope in self._scopes:
-            for key in (name, *(k for k in scope if k.lower() == name.lower())):
-                if is_frame(scope.get(key)):
-                    return scope[key]
-        return None
+    return found
 
 
 def is_frame(value: Any) -> bool:
@@ -51,15 +48,17 @@ def is_frame(value: Any) -> bool:
     package = type(value).__module__.partition(".")[0]
     name = type(value).__name__
     return (package == "pandas" and name == "DataFrame") or (
-        package == "pyarrow" and name in {"Table", "RecordBatch", "RecordBatchReader", "FileSystemDataset", "InMemoryDataset", "UnionDataset"}
+        package == "pyarrow"
+        and name
+        in {"Table", "RecordBatch", "RecordBatchReader", "FileSystemDataset", "InMemoryDataset", "UnionDataset"}
     )
 
 
-def connect_tables(planning: Planning, tree: exp.Expr, frames: Mapping[str, Any]) -> None:
+def connect_tables(planning: Planning, tree: exp.Expr, frames: Frames) -> None:
     """Lead the table names of a query to frames, in place; the other names are left to DuckDB."""
     known: dict[int, str] = {}
     for table in list(_free_tables(tree)):
-        frame = frames[table.name] if not isinstance(frames, dict) else _found(frames, table.name)
+        frame = frames(table.name)
         if frame is None:
             continue
         if id(frame) not in known:
@@ -71,11 +70,6 @@ def connect_tables(planning: Planning, tree: exp.Expr, frames: Mapping[str, Any]
             table.set("alias", exp.TableAlias(this=name))
         elif alias.this is None:
             alias.set("this", name)
-
-
-def _found(frames: dict[str, Any], name: str) -> Any:
-    lower = name.lower()
-    return dict.get(frames, lower) if lower in frames else frames[name]
 
 
 def _registered(planning: Planning, frame: Any) -> str:
@@ -114,6 +108,3 @@ def _is_cte(table: exp.Table) -> bool:
 
 def _place(with_: exp.With, below: exp.Expr) -> int:
     return next(i for i, c in enumerate(with_.expressions) if c is below)
-
-
-_ = sys

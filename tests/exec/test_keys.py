@@ -23,6 +23,9 @@ CHANGES = {
     "options": '{"top_p":0.5}',
     "schema": '{"type":"object"}',
     "conversation": True,
+    "examples": '[["q","a"]]',
+    "embedding": True,
+    "dimensions": 3,
 }
 
 

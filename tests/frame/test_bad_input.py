@@ -92,7 +92,7 @@ def test_prompts_of_another_type(prompt: Any) -> None:
 
 
 TYPES: list[Any] = [
-    dict, object, "str", socket.socket, int | str, None, lambda x: x, tuple[int, str], bytes, Any, enum.Enum("E", {}), 7,
+    dict, object, "str", socket.socket, int | str, None, min, tuple[int, str], bytes, Any, 7, enum.Enum("E", {}),
 ]  # fmt: skip
 
 
@@ -127,7 +127,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "nobody:x": ("The providers are", "openai"),
     "gpt-6-luna": ('"openai:gpt-6-luna"', '"local"'),
     "openai:": ('"provider:model"', '"local"'),
-    "": ('"provider:model"', '"local"'),
+    "": ("openai:gpt-6-luna", '"local"'),
 }
 
 

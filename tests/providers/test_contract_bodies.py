@@ -80,13 +80,18 @@ async def test_anthropic_sends_what_its_sdk_sends(script: Script, connect: Conne
     ours = await sent(script, connect, "anthropic", Request(ANTHROPIC, "Is 7 prime?"), ANTHROPIC_API_KEY="k-123456789")
     body = from_json(ours.content)
     TypeAdapter(MessageCreateParamsNonStreaming).validate_python(body)
-    assert set(body) <= set(MessageCreateParamsNonStreaming.__annotations__) | {"model", "messages", "max_tokens"} | set(
-        MessageCreateParamsNonStreaming.__optional_keys__
-    )
+    assert set(body) <= set(MessageCreateParamsNonStreaming.__annotations__) | {
+        "model",
+        "messages",
+        "max_tokens",
+    } | set(MessageCreateParamsNonStreaming.__optional_keys__)
     theirs: list[httpx2.Request] = []
-    with anthropic.Anthropic(
-        api_key="k-123456789", max_retries=0, http_client=httpx2.Client(transport=SDK(capture(theirs)))
-    ) as sdk, pytest.raises(anthropic.APIStatusError):
+    with (
+        anthropic.Anthropic(
+            api_key="k-123456789", max_retries=0, http_client=httpx2.Client(transport=SDK(capture(theirs)))
+        ) as sdk,
+        pytest.raises(anthropic.APIStatusError),
+    ):
         sdk.messages.create(
             model="claude-haiku-5-5",
             max_tokens=100,
@@ -137,7 +142,7 @@ GEMINI = Ask(
     temperature=0.5,
     max_tokens=100,
     seed=7,
-    options='{"generationConfig":{"thinkingConfig":{"thinkingBudget":0}},"serviceTier":"flex"}',
+    options='{"generationConfig":{"stopSequences":["END"]},"serviceTier":"flex"}',
     schema=json.dumps(SCHEMA),
 )
 
@@ -159,7 +164,7 @@ async def test_gemini_sends_what_its_sdk_sends(script: Script, connect: Connect)
                 seed=7,
                 response_mime_type="application/json",
                 response_json_schema=SCHEMA,
-                thinking_config=gemini.ThinkingConfig(thinking_budget=0),
+                stop_sequences=["END"],
                 service_tier=gemini.ServiceTier.FLEX,
             ),
         )
@@ -209,11 +214,14 @@ async def test_groq_sends_what_its_sdk_sends(script: Script, connect: Connect) -
     TypeAdapter(CompletionCreateParams).validate_python(body)
     assert set(body) <= set(CompletionCreateParams.__annotations__)
     theirs: list[httpx.Request] = []
-    with groq.Groq(
-        api_key="k-123456789",
-        max_retries=0,
-        http_client=httpx.Client(transport=httpx.MockTransport(capture(theirs))),
-    ) as sdk, pytest.raises(groq.APIStatusError):
+    with (
+        groq.Groq(
+            api_key="k-123456789",
+            max_retries=0,
+            http_client=httpx.Client(transport=httpx.MockTransport(capture(theirs))),
+        ) as sdk,
+        pytest.raises(groq.APIStatusError),
+    ):
         sdk.chat.completions.create(
             model="openai/gpt-oss-20b",
             messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is 7 prime?"}],
@@ -246,16 +254,17 @@ async def test_azure_is_asked_as_the_sdk_asks(script: Script, connect: Connect, 
     ours = await sent(script, connect, "azure", Request(Ask("my-deployment", max_tokens=5), "?"), **environ)
     theirs: list[httpx2.Request] = []
     client = httpx2.Client(transport=SDK(capture(theirs)))
-    credential: dict[str, Any] = (
-        {"azure_ad_token": "k-123456789"} if "TOKEN" in secret else {"api_key": "k-123456789"}
-    )
-    with openai.AzureOpenAI(
-        azure_endpoint="https://my.openai.azure.com",
-        api_version=version or "unused",
-        http_client=client,
-        max_retries=0,
-        **credential,
-    ) as sdk, pytest.raises(openai.APIStatusError):
+    credential: dict[str, Any] = {"azure_ad_token": "k-123456789"} if "TOKEN" in secret else {"api_key": "k-123456789"}
+    with (
+        openai.AzureOpenAI(
+            azure_endpoint="https://my.openai.azure.com",
+            api_version=version or "unused",
+            http_client=client,
+            max_retries=0,
+            **credential,
+        ) as sdk,
+        pytest.raises(openai.APIStatusError),
+    ):
         sdk.chat.completions.create(
             model="my-deployment", messages=[{"role": "user", "content": "?"}], max_completion_tokens=5
         )
@@ -299,7 +308,7 @@ async def test_bedrock_sends_what_its_sdk_sends(connect: Connect, monkeypatch: p
         )
         format_ = {
             "type": "json_schema",
-            "structure": {"jsonSchema": {"schema": json.dumps(SCHEMA, separators=(",", ":")), "name": "answer"}},
+            "structure": {"jsonSchema": {"schema": json.dumps(SCHEMA), "name": "answer"}},
         }
         sdk.converse(
             modelId=BEDROCK.model,
@@ -310,6 +319,9 @@ async def test_bedrock_sends_what_its_sdk_sends(connect: Connect, monkeypatch: p
             outputConfig={"textFormat": format_},
         )
         sdk.close()
+    for body in seen:
+        given = body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+        given["schema"] = json.loads(given["schema"])
     assert seen[0] == seen[1]
 
 

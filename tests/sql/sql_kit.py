@@ -103,7 +103,9 @@ _TYPED_NAME = re.compile(r"llm_int\(((?:[^()]|\([^()]*\))*?)\)")
 _TYPED = re.compile(r"llm\(((?:[^()]|\([^()]*\))*?), returns := 'BIGINT'\)", re.IGNORECASE)
 
 
-def expected(con: duckdb.DuckDBPyConnection, query: str, parameters: Any = None) -> tuple[list[str], list[tuple[Any, ...]]]:
+def expected(
+    con: duckdb.DuckDBPyConnection, query: str, parameters: Any = None
+) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Names and rows that plain DuckDB gives."""
     done = con.execute(_TYPED.sub(r"llm_int(\1)", query), parameters)
     return [d[0] for d in done.description], done.fetchall()
@@ -161,5 +163,7 @@ class Bench:
         if not (ordered if ordered is not None else parse_one(query, read="duckdb").args.get("order")):
             found, wanted = in_any_order(found), in_any_order(wanted)
         assert found == wanted
-        assert [c.replace('"returns"', "returns") for c in frame.columns] == different([_TYPED_NAME.sub(r"llm(\1, returns := 'BIGINT')", n) for n in names])
+        assert [c.replace('"returns"', "returns") for c in frame.columns] == different(
+            [_TYPED_NAME.sub(r"llm(\1, returns := 'BIGINT')", n) for n in names]
+        )
         return asked

@@ -1,0 +1,10 @@
+"""`python -m polar_llama.cli`: the command line without an installed script."""
+
+from __future__ import annotations
+
+import sys
+
+from polar_llama.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

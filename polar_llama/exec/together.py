@@ -1,0 +1,55 @@
+"""Many texts in one request for embeddings: which go together, and what becomes of a request that is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from polar_llama.exec.judge import Invalid, read
+from polar_llama.providers.base import Failure, Response, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polar_llama.exec.base import Question
+    from polar_llama.exec.inflight import Pair
+    from polar_llama.exec.job import Batch
+    from polar_llama.providers.base import Embeds, Vectors
+
+HOPELESS = 16
+"""So many refused requests without an answer between them, and one bad text is not what is wrong."""
+
+
+def together(batch: Batch) -> list[Pair]:
+    """The next prompts of a batch that one request holds: one of a question, for embeddings what fits."""
+    question, waiting = batch.question, batch.waiting
+    if not question.ask.embedding:
+        return [waiting[0]]
+    room = cast("Embeds", question.provider).room(question.ask)
+    pairs: list[Pair] = []
+    size = 0
+    for pair in waiting:
+        size += len(pair[1].encode())
+        if pairs and (len(pairs) >= room.texts or size > room.size):
+            break
+        pairs.append(pair)
+    return pairs
+
+
+def halves(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Two requests for one that was refused: the text that is wrong is in one of them."""
+    middle = len(pairs) // 2
+    return pairs[:middle], pairs[middle:]
+
+
+def each(question: Question, vectors: Vectors) -> Iterator[tuple[object, Response | None]]:
+    """The outcome of every text of a request: its value with its response, or a `Failure` with None."""
+    usage = vectors.usage and Usage(input=vectors.usage.input // len(vectors.texts))
+    for text in vectors.texts:
+        if isinstance(text, Failure):
+            yield text, None
+            continue
+        value = read(question, text)
+        if isinstance(value, Invalid):
+            yield Failure("invalid", value.problem), None
+        else:
+            yield value, Response(text, usage, vectors.model, request_id=vectors.request_id)

@@ -1,0 +1,83 @@
+"""Embeddings on Bedrock: InvokeModel, with a body for each family of models."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from polar_llama.providers.base import Failure, Room, Usage, Vectors
+from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
+from polar_llama.providers.embedding import NoVectorsError, asked, malformed, packed, without_empty
+from polar_llama.transport.base import MAX_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polar_llama.providers.base import Ask, Connection
+
+TITAN = Room(texts=1, size=200_000)
+"""Amazon's reference: one text a request."""
+
+COHERE = Room(texts=96, size=400_000)
+"""Cohere's reference: 96 texts."""
+
+
+class Embeddings:
+    """The side of a `BedrockProvider` that embeds."""
+
+    host: str
+    _connection: Connection
+
+    async def _opened(self) -> Any:
+        """A client."""
+        raise NotImplementedError
+
+    def room(self, ask: Ask) -> Room:
+        """What fits into one request."""
+        return COHERE if _is_cohere(ask.model) else TITAN
+
+    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
+        """Ask once for the vectors of texts."""
+        return await without_empty(texts, lambda full: self._embed(ask, full, timeout))
+
+    async def _embed(self, ask: Ask, texts: list[str], timeout: float) -> Vectors | Failure:
+        try:
+            async with asyncio.timeout(min(timeout, MAX_SECONDS)):
+                client = await self._opened()
+                reply = await client.invoke_model(
+                    modelId=ask.model, body=to_json(_body(ask, texts)), contentType="application/json"
+                )
+                # What the session read; the body around it knows the streams of two other libraries only.
+                found = from_json(await reply["body"].raw_stream.read())
+            vectors = tuple(map(packed, _vectors(found)))
+        except (NoVectorsError, KeyError, TypeError):
+            return malformed(self.host, "a body that holds no embeddings")
+        except ERRORS as error:
+            secrets = [value for name in CREDENTIALS if (value := self._connection.secret(name))]
+            said, _ = failed(error, asked(ask, texts, timeout), self.host, secrets)
+            return said
+        headers = reply["ResponseMetadata"]["HTTPHeaders"]
+        counted = found.get("inputTextTokenCount", headers.get("x-amzn-bedrock-input-token-count"))
+        usage = None if counted is None else Usage(input=int(counted))
+        return Vectors(vectors, usage, ask.model, reply["ResponseMetadata"].get("RequestId"))
+
+
+def _is_cohere(model: str) -> bool:
+    return "cohere." in model
+
+
+def _body(ask: Ask, texts: list[str]) -> dict[str, Any]:
+    if _is_cohere(ask.model):
+        body: dict[str, Any] = {"texts": texts, "input_type": "search_document", "embedding_types": ["float"]}
+        return body if ask.dimensions is None else {**body, "output_dimension": ask.dimensions}
+    body = {"inputText": texts[0]}
+    return body if ask.dimensions is None else {**body, "dimensions": ask.dimensions}
+
+
+def _vectors(found: Any) -> list[Any]:
+    if "embedding" in found:
+        return [found["embedding"]]
+    vectors = found["embeddings"]
+    return list(vectors["float"] if isinstance(vectors, dict) else vectors)

@@ -1,0 +1,170 @@
+"""A chain: an inner query without calls, read lazily, and ordinary Polars verbs on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from sqlglot import exp
+
+from polar_llama.errors import PlanError
+from polar_llama.frame.inference_frame import InferenceFrame
+from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.lowering import Lowering
+from polar_llama.sqlfront.native import native
+from polar_llama.sqlfront.relation import Column, RelationScan, Stage
+from polar_llama.sqlfront.syntax import all_of, conjuncts, is_constant, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from polar_llama.sqlfront.resolving import Item
+    from polar_llama.sqlfront.scope import Scope
+
+    Key = tuple[exp.Expr, exp.Expr]
+
+_SORTABLE = frozenset(
+    {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "TIME"}
+)
+"""Types that Polars sorts as DuckDB does; enums, too."""
+
+
+def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
+    """Plan a SELECT whose calls are asked row by row.
+
+    What reads no answer (FROM, free conditions, windows, prompts, and ORDER BY and LIMIT where nothing is
+    dropped after) runs in DuckDB; conditions on answers, a sort by answers and a slice follow as verbs.
+
+    Args:
+        scope: What is known around the SELECT.
+        select: The SELECT, resolved; without grouping.
+        items: Its columns.
+
+    Returns:
+        A frame with columns `o0, o1, …`, and the keys of the row around as `k0, k1, …`.
+    """
+    where, qualify = (conjuncts(c.this) if (c := select.args.get(k)) else [] for k in ("where", "qualify"))
+    asked = [c for c in [*where, *qualify] if holds_call(c)]
+    domain = scope.domain_of(select)
+    body = _body(
+        select, where, qualify, whole=select.args.get("distinct") is not None or (domain is not None and not asked)
+    )
+
+    def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
+        body.set("expressions", [e.copy() for e in inner if e is not None])
+        return scope.with_ctes(body if domain is None else domain.around(body))
+
+    low = Lowering(scope.planning, eager=not asked)
+    outputs = [low.rewrite(i.expr) for i in items]
+    outputs = [low.hoist(o) if is_constant(o) else o for o in outputs]
+    predicates = [low.rewrite(c, truth=True) for c in asked]
+    order = select.args.get("order") if domain is None else None
+    keys = [(k, low.rewrite(k.this)) for k in (order.expressions if order is not None else [])]
+    sorted_after = any(holds_call(k) for k, _ in keys)
+    if not low.inner:
+        low.hoist(exp.Literal.number(1))
+    kinds = [kind for _, kind in scope.planning.describe(text(with_items(low.inner)))]
+    around = kinds[len(low.inner) :]
+    low.prepare(kinds)
+
+    suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked else select)
+    kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
+    frame = InferenceFrame._of(RelationScan(scope.planning.relation(with_items(low.inner), kinds, suffix)))
+    for number, predicate in enumerate(predicates):
+        frame = _filtered(frame, predicate, low, f"p{number}")
+    if sorted_after:
+        frame = _sorted(frame, keys, low)
+    if asked or sorted_after:
+        frame = _sliced(frame, select, scope.planning.parameters)
+    return _selected(frame, outputs, items, around, low)
+
+
+def _selected(
+    frame: InferenceFrame, outputs: Sequence[exp.Expr], items: Sequence[Item], around: Sequence[str], low: Lowering
+) -> Stage:
+    dtype = low.planning.types.dtype
+    typed = [low.polars(o) for o in outputs]
+    columns = [
+        Column(i.name, t.kind, dtype(t.kind), f"o{n}") for n, (i, t) in enumerate(zip(items, typed, strict=True))
+    ]
+    keys = [Column(f"k{n}", kind, dtype(kind), f"k{n}") for n, kind in enumerate(around)]
+    exprs = [t.expr.alias(c.sent) for t, c in zip(typed, columns, strict=True)]
+    exprs += [pl.col(f"c{len(low.inner) + n}").alias(k.sent) for n, k in enumerate(keys)]
+    return Stage(frame.select(exprs), tuple(columns), tuple(keys))  # type: ignore[arg-type]
+
+
+def _body(select: exp.Select, where: Sequence[exp.Expr], qualify: Sequence[exp.Expr], *, whole: bool) -> exp.Select:
+    """The SELECT without calls: its FROM, the conditions that read no answer, and, if `whole`, order and limit."""
+    body = select.copy()
+    for key in ("where", "qualify", *(() if whole else ("order", "limit", "offset"))):
+        body.set(key, None)
+    for key, kind, conditions in (("where", exp.Where, where), ("qualify", exp.Qualify, qualify)):
+        free = all_of([c for c in conditions if not holds_call(c)])
+        if free is not None:
+            body.set(key, kind(this=free))
+    return body
+
+
+def number_of(node: exp.Expr | None, parameters: Mapping[str, Any]) -> int | None:
+    """The number in a LIMIT or OFFSET, where it is one; None else."""
+    if node is None:
+        return None
+    value = node.args.get("expression")
+    if isinstance(value, exp.Literal) and value.is_int and node.args.get("limit_options") is None:
+        return int(value.name)
+    if isinstance(value, exp.Placeholder):
+        found = parameters.get(str(value.this))
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+    return None
+
+
+def is_slice(select: exp.Select, parameters: Mapping[str, Any]) -> bool:
+    """Whether LIMIT and OFFSET, where given, are plain numbers."""
+    given = [c for k in ("limit", "offset") if (c := select.args.get(k)) is not None]
+    return all(number_of(c, parameters) is not None for c in given)
+
+
+def _filtered(frame: InferenceFrame, predicate: exp.Expr, low: Lowering, name: str) -> InferenceFrame:
+    typed = low.polars(predicate)
+    if typed.kind == "BOOLEAN" and native(predicate, low.known) is not None:
+        return frame.filter(typed.expr)  # type: ignore[return-value]
+    if typed.kind != "BOOLEAN":
+        typed = low.polars(exp.cast(predicate.copy(), "boolean"))
+    # In a column of its own: Polars hands filters to sources as bytes, and a function is none.
+    return frame.with_columns(typed.expr.alias(name)).filter(pl.col(name))  # type: ignore[return-value]
+
+
+def _sliced(frame: InferenceFrame, select: exp.Select, parameters: Mapping[str, Any]) -> InferenceFrame:
+    length, offset = (number_of(select.args.get(k), parameters) for k in ("limit", "offset"))
+    if length is None and offset is None:
+        return frame
+    return frame.slice(offset or 0, length)  # type: ignore[return-value]
+
+
+def _sorted(frame: InferenceFrame, keys: Sequence[Key], low: Lowering) -> InferenceFrame:
+    found = [low.polars(rewritten) for _, rewritten in keys]
+    odd = [t.kind for t in found if t.kind not in _SORTABLE and not t.kind.startswith("ENUM(")]
+    if odd:
+        raise PlanError(
+            f"ORDER BY on an answer of type {odd[0]} cannot be planned. Hint: order by a field of it, or by its text"
+        )
+    return frame.sort(  # type: ignore[return-value]
+        [t.expr for t in found],
+        descending=[bool(k.args.get("desc")) for k, _ in keys],
+        nulls_last=[not k.args.get("nulls_first") for k, _ in keys],
+        maintain_order=True,
+    )
+
+
+def _suffix(keys: Sequence[Key], select: exp.Select | None) -> str:
+    ordered = []
+    for key, rewritten in keys:
+        copy = key.copy()
+        copy.set("this", rewritten)
+        ordered.append(text(copy))
+    parts = [" ORDER BY " + ", ".join(ordered)] if ordered else []
+    for name in ("limit", "offset"):
+        clause = select.args.get(name) if select is not None else None
+        if clause is not None:
+            parts.append(" " + text(clause).strip())
+    return "".join(parts)

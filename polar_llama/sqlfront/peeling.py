@@ -1,0 +1,147 @@
+"""Taking a SELECT apart: what is computed below becomes columns of it, the rest stays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from polar_llama.errors import PlanError
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.lowering import mapped
+from polar_llama.sqlfront.syntax import (
+    fresh_column,
+    holds_aggregate,
+    holds_window,
+    is_aggregate,
+    is_constant,
+    is_unit,
+    is_value,
+    is_windowed,
+    outermost,
+    text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polar_llama.sqlfront.scope import Scope
+
+
+class Peel:
+    """Replaces what the chain below computes by its columns."""
+
+    def __init__(self, scope: Scope, *, keys: Sequence[exp.Expr], late: bool) -> None:
+        self.outputs: list[exp.Expr] = []
+        self._scope = scope
+        self._keys = {text(k) for k in keys}
+        self._late = late
+        self._names: dict[str, str] = {}
+
+    def visit(self, node: exp.Expr, *, early: bool = False) -> exp.Expr:  # noqa: PLR0911 -- one a kind of node
+        """A node over the columns of the chain; `early` below aggregates, windows and DISTINCT ON."""
+        if self._keys and is_value(node) and text(node) in self._keys and not is_constant(node):
+            return self._output(node)
+        if isinstance(node, exp.Any | exp.All) and isinstance(node.this, exp.Query):
+            return self._beside_query(node, early=early)
+        if not holds_call(node):
+            if is_unit(node) and not isinstance(node, exp.Window):
+                return self._output(node)
+            return mapped(node, lambda c: self.visit(c, early=early))
+        early = early or isinstance(node, exp.Window | exp.Distinct) or is_aggregate(node) or not self._late
+        if is_call(node) and not early:
+            copy = node.copy()
+            copy.set("expressions", [self.visit(node.expressions[0]), *(e.copy() for e in node.expressions[1:])])
+            return copy
+        if early and self._is_one_value(node):
+            return self._output(node)
+        if isinstance(node, exp.In | exp.Any | exp.All | exp.Exists | exp.Query):
+            return self._beside_query(node, early=early)
+        return mapped(node, lambda c: self.visit(c, early=early))
+
+    def _beside_query(self, node: exp.Expr, *, early: bool) -> exp.Expr:
+        def change(child: exp.Expr) -> exp.Expr:
+            if isinstance(child, exp.Query):
+                query = child.this if isinstance(child, exp.Subquery) else child
+                if not self._scope.means(query):
+                    raise PlanError(
+                        "a call beside a correlated subquery cannot be planned. "
+                        "Hint: ask in a CTE first and use its column"
+                    )
+                return child.copy()
+            return self.visit(child, early=early)
+
+        return mapped(node, change)
+
+    def _is_one_value(self, node: exp.Expr) -> bool:
+        """Whether a node is computed row by row, as a whole; above a grouping only a call is."""
+        if not is_value(node) or is_windowed(node) or holds_aggregate(node) or holds_window(node) or is_mixed(node):
+            return False
+        return not self._keys or is_call(node) or _below_aggregate(node)
+
+    def _output(self, node: exp.Expr) -> exp.Expr:
+        key = text(node)
+        if key not in self._names:
+            self._names[key] = f"o{len(self.outputs)}"
+            self.outputs.append(node.copy())
+        return fresh_column(self._names[key], "r")
+
+
+class Lift:
+    """Replaces group keys and aggregates by columns of the grouped query below."""
+
+    def __init__(self, keys: Sequence[exp.Expr]) -> None:
+        self.outputs: list[exp.Expr] = []
+        self._keys = {text(k) for k in keys}
+        self._names: dict[str, str] = {}
+
+    def visit(self, node: exp.Expr) -> exp.Expr:
+        """A node over the columns of the grouped query."""
+        key = text(node)
+        whole = (is_value(node) and key in self._keys and not is_constant(node)) or is_aggregate(node)
+        if whole or (is_unit(node) and not holds_call(node) and not isinstance(node, exp.Window)):
+            if key not in self._names:
+                self._names[key] = f"g{len(self.outputs)}"
+                self.outputs.append(node.copy())
+            return fresh_column(self._names[key], "g")
+        return mapped(node, self.visit)
+
+
+def is_mixed(node: exp.Expr) -> bool:
+    """Whether a call stands beside a table subquery in one predicate: `llm(q) IN (SELECT …)`."""
+    return any(
+        isinstance(n, exp.In | exp.Any | exp.All)
+        and (n.args.get("query") is not None or isinstance(n, exp.Any | exp.All))
+        and holds_call(n.parent if isinstance(n, exp.Any | exp.All) else n)
+        for n in walk(node)
+    )
+
+
+def keys_of(group: exp.Expr) -> list[exp.Expr]:
+    """The expressions a query groups by, those of grouping sets included."""
+    found: list[exp.Expr] = []
+    todo = [*group.expressions, *(s for k in ("grouping_sets", "cube", "rollup") for s in group.args.get(k) or [])]
+    while todo:
+        node = todo.pop(0)
+        if isinstance(node, exp.GroupingSets | exp.Cube | exp.Rollup | exp.Tuple):
+            todo[:0] = node.expressions
+        elif isinstance(node, exp.Paren):
+            todo.insert(0, node.this)
+        else:
+            found.append(node)
+    return found
+
+
+def reads_groups(node: exp.Expr, keys: set[str]) -> bool:
+    """Whether a call is asked once a group: one that is no key and stands in no aggregate."""
+    found = outermost(node, lambda n: is_aggregate(n) or is_call(n) or (bool(keys) and text(n) in keys))
+    return any(is_call(n) and text(n) not in keys for n in found)
+
+
+def _below_aggregate(node: exp.Expr) -> bool:
+    parent = node.parent
+    while parent is not None and not isinstance(parent, exp.Query):
+        if is_aggregate(parent):
+            return True
+        parent = parent.parent
+    return False

@@ -1,0 +1,215 @@
+"""Embeddings: planned, deduplicated, many in a request, cached; on every wire format that has them."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import polar_llama as pll
+from polar_llama import llm
+from polar_llama.frame.embed import embed
+from polar_llama.frame.similarity import cosine_similarity
+from polar_llama.testing import EmulatedFault, Emulator, answer_vector
+
+MODEL = "openai:text-embedding-3-small"
+
+
+@pytest.fixture
+def emulator(monkeypatch):
+    with Emulator() as emulator:
+        for name, value in emulator.environ().items():
+            monkeypatch.setenv(name, value)
+        pll.configure(model="openai:gpt-6-luna")
+        yield emulator
+
+
+def _frame(rows: int = 5, distinct: int = 3) -> pl.LazyFrame:
+    return pl.LazyFrame({"i": range(rows), "t": [f"text {i % distinct}" for i in range(rows)]})
+
+
+def _vector(text: str, model: str = "text-embedding-3-small", dimensions: int = 1536) -> list[float]:
+    return answer_vector(text, model=model, dimensions=dimensions)
+
+
+def _report():
+    report = pll.last_run()
+    assert report is not None
+    return report
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("openai:text-embedding-3-small", 1536),
+        ("openai:text-embedding-3-large", 3072),
+        ("groq:nomic-embed-text-v1_5", 1536),
+        ("gemini:gemini-embedding-2", 3072),
+        ("bedrock:amazon.titan-embed-text-v2:0", 1024),
+        ("bedrock:cohere.embed-english-v3", 1024),
+    ],
+)
+def test_every_provider_gives_its_vectors(emulator, model, size):
+    if model.startswith("groq"):
+        pytest.skip("the emulator's Groq has no embeddings, as Groq has none")
+    found = _frame().with_columns(v=embed("t", model=model)).collect()
+    name = model.partition(":")[2]
+    assert found["v"].dtype == pl.List(pl.Float32)
+    expected = [_vector(t, name, size) for t in found["t"]]
+    assert found["v"].to_list() == expected
+    assert _report().total.distinct == 3
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["openai:text-embedding-3-small", "gemini:gemini-embedding-2", "bedrock:amazon.titan-embed-text-v2:0"],
+)
+def test_dimensions_make_an_array(emulator, model):
+    lf = _frame().with_columns(v=embed("t", model=model, dimensions=256))
+    assert lf.collect_schema()["v"] == pl.Array(pl.Float32, 256)
+    found = lf.collect()["v"]
+    assert found.dtype == pl.Array(pl.Float32, 256)
+    assert found[1].to_list() == pytest.approx(_vector("text 1", model.partition(":")[2], 256), abs=1e-6)
+
+
+def test_many_texts_are_one_request_and_no_text_twice(emulator):
+    lf = _frame(2_000, 900).with_columns(v=embed("t", model=MODEL, dimensions=8))
+    found = lf.collect()
+    assert found["v"].to_list() == [_vector(t, dimensions=8) for t in found["t"]]
+    stats = emulator.stats()
+    assert stats.requests == 1
+    assert (_report().total.distinct, _report().total.sent) == (900, 1)
+    assert _report().total.input_tokens == sum((len(f"text {i}") + 3) // 4 for i in range(900))
+    assert lf.collect()["v"].to_list() == found["v"].to_list()
+    assert emulator.stats().requests == 1
+
+
+def test_requests_stay_within_the_providers_limits(emulator):
+    _frame(250, 250).select(embed("t", model="gemini:gemini-embedding-2", dimensions=4)).collect()
+    assert emulator.stats().requests == 3
+    long = pl.DataFrame({"t": [f"{i} " + "word " * 30_000 for i in range(9)]})  # 150 kB each; 600 kB a request
+    long.select(embed("t", model=MODEL, dimensions=4))
+    assert emulator.stats().requests == 6
+
+
+def test_the_provider_in_force_gives_the_model(emulator):
+    assert _frame().select(embed("t")).collect()["embed"][0].to_list() == _vector("text 0")
+    assert _report().calls[0].model == MODEL
+    pll.configure(model="anthropic:claude-sonnet-5")
+    with pytest.raises(pll.ConfigurationError, match="no embedding model is known for 'anthropic'"):
+        _frame().select(embed("t")).collect()
+    with pytest.raises(pll.ConfigurationError, match="anthropic has no embeddings"):
+        _frame().select(embed("t", model="anthropic:claude-embed")).collect()
+    assert emulator.stats().requests == 1
+
+
+def test_nulls_have_no_vector_and_empty_texts_are_an_error_of_their_row(emulator):
+    df = pl.DataFrame({"t": ["a", None, "", "b"]})
+    found = df.with_columns(v=embed("t", model=MODEL, dimensions=2, on_error="struct"))
+    assert found["v"].struct.field("answer").to_list() == [
+        pytest.approx(_vector("a", dimensions=2)), None, None, pytest.approx(_vector("b", dimensions=2))
+    ]  # fmt: skip
+    assert found["v"].to_list()[1] is None
+    assert "empty text has no embedding" in found["v"].struct.field("error")[2]
+    with pytest.raises(pll.AnswerError, match="empty text"):
+        df.select(embed("t", model=MODEL, dimensions=2))
+    assert emulator.stats().requests == 1
+
+
+def test_one_text_that_is_refused_does_not_spoil_the_others(emulator):
+    def refuse(request):
+        return EmulatedFault("bad_request") if "text 77" in request.inputs else None
+
+    emulator.fail(refuse)
+    found = _frame(100, 100).with_columns(v=embed("t", model=MODEL, dimensions=2, on_error="null")).collect()
+    assert found["v"].is_null().arg_true().to_list() == [77]
+    assert emulator.stats().requests <= 2 * 8
+    assert _report().total.failed == 1
+
+
+def test_a_refusal_of_everything_is_believed_soon(emulator):
+    emulator.fail(lambda _: EmulatedFault("bad_request"))
+    with pytest.raises(pll.AnswerError):
+        _frame(1_000, 1_000).select(embed("t", model=MODEL)).collect()
+    assert emulator.stats().requests < 100
+
+
+@pytest.mark.parametrize("kind", ["rate_limited", "overloaded", "reset", "malformed", "truncated"])
+def test_what_heals_is_asked_again_as_it_was(emulator, kind):
+    faults = iter([EmulatedFault(kind), EmulatedFault(kind)])
+    emulator.fail(lambda _: next(faults, None))
+    found = _frame(100, 100).with_columns(v=embed("t", model=MODEL, dimensions=2)).collect()
+    assert found["v"].null_count() == 0
+    assert emulator.stats().requests == 3
+    assert _report().total.retried == 2
+
+
+def test_a_wrong_key_stops_at_once(emulator):
+    emulator.fail(lambda _: EmulatedFault("auth"))
+    with pytest.raises(pll.ProviderError, match="OPENAI_API_KEY"):
+        _frame(5_000, 5_000).select(embed("t", model=MODEL)).collect()
+    assert emulator.stats().requests <= 4
+
+
+def test_vectors_are_planned_like_any_answer(emulator):
+    query = (
+        _frame(50, 50)
+        .with_columns(v=embed("{t}!", model=MODEL, dimensions=4), unread=embed("t", model=MODEL))
+        .filter(pl.col("i") < 3)
+        .with_columns(near=cosine_similarity("v", embed(pl.col("t") + "!", model=MODEL, dimensions=4)))
+        .select("i", "near")
+    )
+    assert query.collect()["near"].to_list() == pytest.approx([1.0, 1.0, 1.0])
+    assert emulator.stats().prompts == 3
+
+
+def test_an_answer_can_be_embedded(emulator):
+    found = _frame(2, 2).with_columns(a=llm("t")).with_columns(v=embed("a", model=MODEL, dimensions=2)).collect()
+    assert found["v"].to_list() == [pytest.approx(_vector(a, dimensions=2)) for a in found["a"]]
+
+
+def test_cached_vectors_need_no_server_and_survive_replay(emulator):
+    lf = _frame().with_columns(v=embed("t", model=MODEL, dimensions=3))
+    first = lf.collect()
+    emulator.fail(lambda _: EmulatedFault("auth"))
+    with pll.session(cache="replay"):
+        assert lf.collect().equals(first)
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, True, 2.0, "3"])
+def test_wrong_dimensions_are_refused(dimensions):
+    with pytest.raises(pll.ConfigurationError, match="dimensions"):
+        embed("t", dimensions=dimensions)
+
+
+def test_messages_have_no_embedding():
+    lf = pl.LazyFrame({"m": [[{"role": "user", "content": "x"}]]})
+    with pytest.raises(pll.PlanError, match="no embedding"):
+        lf.select(embed("m", model=MODEL)).collect_schema()
+
+
+def test_a_vector_of_another_length_is_an_error(emulator, monkeypatch):
+    monkeypatch.setattr("polar_llama.testing.wire.openai.answer_vector", lambda *_, **__: [0.5])
+    with pytest.raises(pll.AnswerError, match="has 1 numbers, not the 3 asked for"):
+        _frame().select(embed("t", model=MODEL, dimensions=3)).collect()
+
+
+def test_floats_are_packed_where_a_server_ignores_base64(emulator, monkeypatch):
+    monkeypatch.setattr("polar_llama.testing.wire.openai.b64encode", lambda raw: _Plain(raw))
+    found = _frame().with_columns(v=embed("t", model=MODEL, dimensions=3)).collect()
+    assert found["v"][0].to_list() == pytest.approx(_vector("text 0", dimensions=3))
+
+
+class _Plain:
+    def __init__(self, raw):
+        self.raw = raw
+
+    def decode(self):
+        return memoryview(self.raw).cast("f").tolist()
+
+
+def test_a_budget_holds(emulator):
+    with pll.session(max_requests=2), pytest.raises(pll.BudgetError):
+        _frame(300, 300).select(embed("t", model="gemini:gemini-embedding-2")).collect()
+    assert emulator.stats().requests == 2
+    with pll.session(max_cost=1e-9), pytest.raises(pll.BudgetError):
+        _frame().select(embed("t", model=MODEL)).collect()

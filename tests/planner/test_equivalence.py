@@ -1,0 +1,135 @@
+"""Random plans run by hand, naively, with each rule alone and with all rules: equal frames, no more requests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from planner_kit import assert_equivalent, assert_same, engine, judged
+from planner_plans import Case, cases, smallest
+
+from polar_llama.errors import PlanError
+from polar_llama.planner.nodes import Filter, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from polar_llama.planner.nodes import Plan
+
+REFUSED = ("gives one answer here", "is one for each row of a group", "expands to columns of the frame beside a call")
+"""What a query that Polars would run may be told by the planner, before anything is asked."""
+
+
+def seen(examples: int) -> settings:
+    """The same plans in every run; a failure is made smaller here, not by Hypothesis, which sees but a seed."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def by_polars(case: Case) -> pl.DataFrame:
+    """What the query gives by hand; a query that fails there proves nothing."""
+    try:
+        return judged(case.query, case.frame)
+    except pl.exceptions.PolarsError:
+        assume(condition=False)
+        raise
+
+
+def differs(case: Case) -> bool:
+    """Whether a case fails, for making it smaller."""
+    try:
+        expected = judged(case.query, case.frame)
+    except Exception:  # noqa: BLE001 -- without a verb, later ones may not stand
+        return False
+    try:
+        assert_equivalent(case.query, case.frame, expected=expected)
+    except PlanError:
+        return False
+    except Exception:  # noqa: BLE001 -- frames that differ, or an error of the planner
+        return True
+    return False
+
+
+def test_2000_random_plans_are_equal_and_ask_no_more() -> None:
+    checked: set[Case] = set()
+    refused = naive = optimised = 0
+
+    @seen(2_000)
+    @given(cases())
+    def check(case: Case) -> None:
+        nonlocal refused, naive, optimised
+        expected = by_polars(case)
+        try:
+            before, after = assert_equivalent(case.query, case.frame, expected=expected)
+        except PlanError as error:
+            assert any(text in str(error) for text in REFUSED)
+            refused += 1
+            assume(condition=False)
+            raise
+        except Exception as error:
+            small = smallest(case, differs)
+            error.add_note(f"{small.source}  # rows={small.rows}, wide={small.wide}")
+            raise
+        checked.add(case)
+        naive, optimised = naive + before, optimised + after
+
+    check()
+    assert len(checked) > 1_990
+    assert refused < len(checked) / 20
+    assert optimised < 0.9 * naive, "the rules do nothing"
+
+
+@pytest.mark.parametrize("on", ["in-memory", "streaming"])
+def test_random_plans_are_equal_on_the_real_engine(on: str) -> None:
+    @seen(75)
+    @given(cases())
+    def check(case: Case) -> None:
+        expected = by_polars(case)
+        try:
+            naive = engine(case.query, case.frame, rules=(), on=on)
+            ran = engine(case.query, case.frame, on=on)
+        except PlanError:
+            assume(condition=False)
+            raise
+        assert_same(naive.frame, expected)
+        assert_same(ran.frame, expected)
+        assert ran.asked <= naive.asked
+
+    check()
+
+
+def swap_filter_and_head(node: Plan) -> Plan:
+    """`Filter(Slice(x)) -> Slice(Filter(x))`: looks harmless, drops rows."""
+    if isinstance(node, Filter) and isinstance(below := node.input, Slice):
+        return replace(below, input=replace(node, input=below.input, schema=below.input.schema), schema=node.schema)
+    return node
+
+
+def ask_again_above(node: Plan) -> Plan:
+    """`Filter(x) -> x`: every row passes."""
+    return node.input if isinstance(node, Filter) else node
+
+
+@pytest.mark.parametrize("unsafe", [swap_filter_and_head, ask_again_above])
+def test_an_unsafe_rule_is_caught(unsafe: Callable[[Plan], Plan]) -> None:
+    @seen(1_000)
+    @given(cases(("answered", "filter", "rows")))
+    def check(case: Case) -> None:
+        expected = by_polars(case)
+        try:
+            assert_equivalent(case.query, case.frame, [unsafe], expected)
+        except PlanError:
+            assume(condition=False)
+
+    with pytest.raises(AssertionError, match="DataFrames are different") as caught:
+        check()
+    assert "Case(" in "".join(caught.value.__notes__)
