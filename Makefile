@@ -46,8 +46,8 @@ coverage: $(VENV)/.dev ## The same tests, and the lines and branches they leave 
 docs: $(VENV)/.dev ## Run every Python block of the documents, and the examples
 	REQUIRE_LOCAL_MODEL=1 $(BIN)/python -m pytest tests/examples
 
-bench: $(VENV)/.demo ## Plan, ask and cache 10,003 questions against an emulated model server
-	$(BIN)/python examples/triage.py --emulator
+bench: $(VENV)/.dev ## Every promise about speed, measured beside a bare client (LINES="cached planning" for some)
+	$(BIN)/python -m benchmarks $(LINES)
 
 clean: ## Remove what the commands above have made
 	rm -rf $(VENV) .demo-cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -77,10 +77,10 @@ class Bare:
             try:
                 return await self._ask(prompt)
             except aiohttp.ClientResponseError as error:
-                named = (error.headers or {}).get("retry-after")
+                named = error.headers.get("retry-after") if error.headers else None
             except (aiohttp.ClientError, ValueError):
                 named = None
-            await asyncio.sleep(random.uniform(0, wait) if named is None else float(named))  # noqa: S311 -- jitter
+            await asyncio.sleep(random.uniform(0, wait) if named is None else float(named))
             wait *= 2
 
 

@@ -99,6 +99,6 @@ def serve(make: Callable[[str, int], Contender]) -> None:
 
 
 def peak_memory() -> float:
-    """MiB of resident memory, the most so far. (`ru_maxrss` counts the parent's before `exec`.)"""
+    """MiB of resident memory, the most so far; `ru_maxrss` would count the parent's before `exec`."""
     status = Path(f"/proc/{os.getpid()}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))

@@ -40,9 +40,7 @@ def _figures(how: str, pairs: int, cache: str, target: float) -> Iterator[Figure
         contender("ours", url, CONCURRENCY) as ours,
         contender("bare", url, CONCURRENCY) as bare,
     ):
-        measured = paired(
-            pairs, lambda salt: Work(salt, PROMPTS, PROMPTS, CONCURRENCY, cache, directory), ours, bare
-        )
+        measured = paired(pairs, lambda salt: Work(salt, PROMPTS, PROMPTS, CONCURRENCY, cache, directory), ours, bare)
     absolute = f"{both(measured, a_prompt, 'µs a prompt')}; wall {both(measured, attrgetter('wall'), 's')}"
     yield Figure(f"100,000 distinct prompts at 0 ms, {how}: CPU", ratio(measured, a_prompt), "x", target, absolute)
     more = median(pair.ours.peak - pair.bare.peak for pair in measured)
@@ -50,4 +48,5 @@ def _figures(how: str, pairs: int, cache: str, target: float) -> Iterator[Figure
 
 
 def a_prompt(measured: Measured) -> float:
+    """Microseconds of CPU time a prompt."""
     return measured.cpu / PROMPTS * 1e6

@@ -42,7 +42,8 @@ class Figure:
     def __str__(self) -> str:
         sign = "<" if self.below else "<="
         verdict = "ok" if OKS[sign](self.value, self.target) else "MISSED"
-        return f"{self.what:<58} {self.value:8.2f} {self.unit:<3} {sign:>2} {self.target:<6g} {verdict:<6} {self.absolute}"
+        against = f"{self.value:8.2f} {self.unit:<3} {sign:>2} {self.target:<4g} {verdict:<6}"
+        return f"{self.what:<60} {against} {self.absolute}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,4 @@ def ratio(pairs: Sequence[Pair], of: Callable[[Measured], float]) -> float:
 
 def both(pairs: Sequence[Pair], of: Callable[[Measured], float], unit: str) -> str:
     """The absolute medians of both sides."""
-    return (
-        f"ours {median(of(p.ours) for p in pairs):.3g} {unit}, bare {median(of(p.bare) for p in pairs):.3g} {unit}"
-    )
+    return f"ours {median(of(p.ours) for p in pairs):.3g} {unit}, bare {median(of(p.bare) for p in pairs):.3g} {unit}"

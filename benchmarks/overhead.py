@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from statistics import median
 from typing import TYPE_CHECKING
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 import polar_llama as pll
 from benchmarks.figures import Figure
 from polar_llama import settings
+from polar_llama.exec.run import start_run
 from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.frame.running import planned
+from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from polar_llama.planner.nodes import Answer
+    from collections.abc import Callable, Iterator
 
 ROWS = 10_000
 QUERIES = 300
@@ -80,10 +80,8 @@ def _plan() -> pl.LazyFrame:
 
 
 def _lowered(query: InferenceFrame) -> None:
-    def stage(frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:  # noqa: ARG001
-        return register_io_source(lambda *_: iter(()), schema=schema)
-
-    lower(planned(query._plan, settings.current()), stage)
+    now = settings.current()
+    lower(planned(query._plan, now), RunStages(start_run(now, os.environ), "auto"))
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Tally:
     """What one call did in one run. Rows and look-ups are counted by the stage's thread, the rest by the loop's.
 
-    `sent` counts every request, `retried` those of them that repeat one, `replied` those that came to an end.
+    `sent` counts every request, `retried` those of them that repeat one, `replied` those that came to an end,
+    `unenforced` the answers whose type was asked for in words or by a tool, because nothing enforced it.
     """
 
     rows: int = 0
@@ -32,6 +33,8 @@ class Tally:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    stored_tokens: int = 0
+    unenforced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,33 @@ class Limits:
     max_retries: int = 6
 
 
-class Gate(Protocol):
-    """Says whether one more request may be sent (budgets, cancellation): None, or why not."""
+class Later:
+    """Not now: a budget waits for what requests in flight really cost. On the loop's thread only."""
 
-    def __call__(self) -> Failure | None: ...
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[], None]] = []
+
+    def then(self, go_on: Callable[[], None]) -> None:
+        """Have something called once it is worth asking again."""
+        self._waiting.append(go_on)
+
+    def over(self) -> None:
+        """Call everyone who waits."""
+        waiting, self._waiting = self._waiting, []
+        for go_on in waiting:
+            go_on()
+
+
+class Gate(Protocol):
+    """Says whether one more request may be sent (budgets, cancellation): None, why not, or not yet."""
+
+    def __call__(self) -> Failure | Later | None:
+        """Count one more request, or say why there is none."""
+        ...
+
+
+def _nothing() -> None:
+    """What most have to do when a request has come to its end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -68,6 +94,7 @@ class Question:
         scope: Separates requests that must not be shared with other runs (reading is off), else "".
         gate: Asked before each request is sent.
         tally: Where this call is counted.
+        settled: Called when a request has come to its end and is counted.
     """
 
     provider: Provider
@@ -78,6 +105,7 @@ class Question:
     cache: AnswerCache | None
     gate: Gate
     tally: Tally
+    settled: Callable[[], None] = _nothing
     read: bool = True
     write: bool = True
     scope: str = ""

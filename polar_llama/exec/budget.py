@@ -1,8 +1,10 @@
 """Budgets: whether one more request may be sent, decided before it is sent.
 
 Requests are counted exactly. Money is what came back at its price, plus an estimate for every
-request in flight; where a request turns out dearer than the estimate, those in flight at that
-moment are the most a run can exceed `max_cost` by.
+request in flight: the input tokens of an average one, the output tokens of the dearest answer so far.
+Where one more would not fit only because of those in flight, it waits for them: what they really
+cost may leave room. A call that sets no `max_tokens` asks once first, to learn how long its answers are.
+So a run exceeds `max_cost` only by what answers are longer than any before them.
 """
 
 from __future__ import annotations
@@ -10,17 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from polar_llama.exec.base import Later
+from polar_llama.exec.tokens import BYTES_A_TOKEN, FIRST_ANSWER
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
     from polar_llama.exec.base import Tally
     from polar_llama.exec.price import Price
-
-BYTES_A_TOKEN = 4
-"""UTF-8 bytes: what providers' guides give as a rule of thumb for English; replaced by what they count."""
-
-FIRST_ANSWER = 256
-"""Tokens: what an answer is taken to have until the first has come, where the call sets no `max_tokens`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +32,7 @@ class Meter:
         max_tokens: The most tokens of an answer, or None.
         prompts: How many prompts there were.
         prompt_bytes: Their UTF-8 bytes.
+        longest: The most output tokens that came at once.
     """
 
     tally: Tally
@@ -42,20 +41,42 @@ class Meter:
     max_tokens: int | None
     prompts: int = 0
     prompt_bytes: int = 0
+    longest: int = 0
+    _written: int = 0
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""
         self.prompts += len(prompts)
         self.prompt_bytes += sum(map(len, map(str.encode, prompts)))
 
+    @property
+    def in_flight(self) -> int:
+        """Requests on their way."""
+        return self.tally.sent - self.tally.replied
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing is known of how long answers are."""
+        return self.max_tokens is None and self.tally.output_tokens == 0 and self.tally.replied == 0
+
+    @property
+    def spent(self) -> float:
+        """US dollars: what came back."""
+        return self.price.of(self.tally)
+
+    def replied(self) -> None:
+        """Learn from an answer that has just been counted how long answers are."""
+        self.longest = max(self.longest, self.tally.output_tokens - self._written)
+        self._written = self.tally.output_tokens
+
     def committed(self, more: int = 0) -> float:
         """US dollars: what came back, what is on its way, and `more` requests."""
         tally = self.tally
         answers = max(0, tally.replied - tally.retried - tally.failed)
-        coming = (tally.sent - tally.replied + more) * self._guess(answers)
+        coming = (self.in_flight + more) * self._guess(answers)
         if answers and not tally.input_tokens:  # the server does not count: every answer at the estimate
             return coming + answers * self._guess(0)
-        return coming + self.price.of(tally)
+        return coming + self.spent
 
     def _guess(self, answers: int) -> float:
         size = self.overhead + self.prompt_bytes / max(1, self.prompts)
@@ -64,7 +85,7 @@ class Meter:
         if answers and self.tally.input_tokens:
             read = self.tally.input_tokens / answers
             if self.max_tokens is None:
-                written = self.tally.output_tokens / answers
+                written = max(self.longest, self.tally.output_tokens / answers)
         return read * self.price.input + written * self.price.output
 
 
@@ -77,29 +98,47 @@ class Budget:
         self._max_cost = max_cost
         self._requests = 0
         self._meters: list[Meter] = []
+        self._later = Later()
 
     def add(self, meter: Meter) -> None:
         """Watch what one more call costs."""
         self._meters.append(meter)
 
-    def admit(self, meter: Meter | None) -> Failure | None:
-        """Count one more request, or say why it must not be sent; then nothing more is.
+    def admit(self, meter: Meter | None) -> Failure | Later | None:
+        """Count one more request, or say why it must not be sent, or that it has to wait for those in flight.
 
         Args:
             meter: The call's, when money is counted.
+
+        Returns:
+            None when it is counted; a failure, after which nothing more is sent; or `Later`.
         """
-        if self.reason is None:
-            self.reason = self._exceeded(meter)
+        if self.reason is None and self._max_requests is not None and self._requests >= self._max_requests:
+            self.reason = f"max_requests={self._max_requests:,} is reached"
+        if self.reason is None and self._max_cost is not None and meter is not None:
+            if meter.is_blind and meter.in_flight:
+                return self._later
+            if not self._fits(meter, self._max_cost):
+                if any(other.in_flight for other in self._meters):
+                    return self._later
+                self.reason = self._spent(self._max_cost)
         if self.reason is not None:
             return Failure("stopped", self.reason)
         self._requests += 1
         return None
 
-    def _exceeded(self, meter: Meter | None) -> str | None:
-        if self._max_requests is not None and self._requests >= self._max_requests:
-            return f"max_requests={self._max_requests:,} is reached"
-        if self._max_cost is not None and meter is not None:
-            with_it = sum(other.committed(more=int(other is meter)) for other in self._meters)
-            if with_it > self._max_cost:
-                return f"one more request could exceed max_cost=${self._max_cost:,.6g} ({self._requests:,} were sent)"
-        return None
+    def settled(self, meter: Meter | None) -> None:
+        """Note that a request has come to its end and is counted: those that wait may fit now."""
+        if meter is not None:
+            meter.replied()
+            self._later.over()
+
+    def _fits(self, meter: Meter, max_cost: float) -> bool:
+        return sum(other.committed(more=int(other is meter)) for other in self._meters) <= max_cost
+
+    def _spent(self, max_cost: float) -> str:
+        spent = sum(other.committed() for other in self._meters)
+        return (
+            f"one more request could exceed max_cost=${max_cost:,.6g} "
+            f"(${spent:,.6g} were spent on {self._requests:,} requests)"
+        )

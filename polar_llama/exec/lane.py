@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 from polar_llama.exec import retry
+from polar_llama.exec.base import Later
+from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter
-from polar_llama.exec.together import HOPELESS, each, halves
+from polar_llama.exec.together import HOPELESS, Try, each, halves
+from polar_llama.exec.tokens import CALIBRATION
 from polar_llama.exec.turns import Turns
 from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response, Vectors
 
@@ -42,22 +44,6 @@ BREATH = 64
 """Answers after which a task lets others run, should its provider never wait."""
 
 OVERLOADED = frozenset({429, 503, 529})
-
-
-@dataclass(slots=True)
-class Try:
-    """One request at the lane: a prompt, or the texts of a request for embeddings."""
-
-    batch: Batch
-    pairs: list[Pair]
-    failures: int = 0
-    repair: tuple[str, str] | None = None
-    generation: int = 0
-    sent_at: float = 0.0
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = sum(len(prompt) for _, prompt in self.pairs)
 
 
 class Lane:
@@ -87,6 +73,7 @@ class Lane:
         self._loop, self._spawn, self._finish, self._idle, self._random = loop, spawn, finish, idle, random
         self._turns = Turns()
         self._retries: list[tuple[float, int, Try]] = []
+        self._held = Held(self._go_on)
         self._order = itertools.count()
         self._active: dict[Batch, None] = {}
         self._stops: WeakKeyDictionary[Question, Failure] = WeakKeyDictionary()
@@ -126,6 +113,7 @@ class Lane:
             waiting += [key for entry in self._retries if entry[2].batch is batch for key, _ in entry[2].pairs]
             self._retries = [entry for entry in self._retries if entry[2].batch is not batch]
             heapq.heapify(self._retries)
+        waiting += [key for attempt in self._held.take(batch) for key, _ in attempt.pairs]
         for key in waiting:
             self._end(batch, key, failure)
 
@@ -153,6 +141,7 @@ class Lane:
                 reply = Failure("bad_request", what)
             if self._received(attempt, reply):
                 self._pump()
+            attempt.batch.question.settled()
             attempt = self._next()
             since_breath += 1
             if since_breath == BREATH:
@@ -185,9 +174,19 @@ class Lane:
             refusal = attempt.batch.question.gate()
             if refusal is None:
                 return self._send(attempt, now)
+            if isinstance(refusal, Later):
+                self._turns.pause(attempt.batch.question)
+                self._held.add(attempt, refusal)
+                continue
             self._end_all(attempt, refusal)
             self.stop_question(attempt.batch.question, refusal)
         return None
+
+    def _go_on(self, question: Question, held: list[Try]) -> None:
+        for attempt in held:
+            self._later(attempt, self._loop.time())
+        self._turns.resume(question)
+        self._pump()
 
     def _send(self, attempt: Try, now: float) -> Try:
         attempt.generation = self.limiter.sent(now, attempt.size)
@@ -223,6 +222,7 @@ class Lane:
         self._silent = 0
         if isinstance(reply, Vectors):
             return self._embedded(attempt, reply, now)
+        batch.question.tally.unenforced += not reply.native
         try:
             value = judge(batch.question, reply)
         except Exception as error:  # noqa: BLE001 -- a validator of the user's own
@@ -288,7 +288,10 @@ class Lane:
         tally.input_tokens += usage.input
         tally.output_tokens += usage.output
         tally.cached_tokens += usage.cached
+        tally.stored_tokens += usage.cache_write
         self.limiter.used(usage.input + usage.output, attempt.size)
+        if isinstance(reply, Response) and attempt.repair is None:
+            CALIBRATION.saw(self.provider.identity, attempt.batch.question.ask, attempt.pairs[0][1], usage)
 
     def _end_all(self, attempt: Try, value: object) -> None:
         for key, _ in attempt.pairs:

@@ -1,8 +1,7 @@
 """What tokens cost, by the bundled table of `genai-prices`; never by the network.
 
-These are list prices of the first tier: discounts, long-context surcharges and the surcharge for
-writing a provider's prompt cache are not in them. A vendor's model behind a base URL of one's own is
-taken at the vendor's price.
+These are list prices of the first tier: discounts and long-context surcharges are not in them. A vendor's
+model behind a base URL of one's own is taken at the vendor's price.
 """
 
 from __future__ import annotations
@@ -21,16 +20,26 @@ _SAMPLE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per token. `cached` is for input tokens the provider found in its own prompt cache."""
+    """US dollars per token.
+
+    Attributes:
+        input: For input tokens.
+        cached: For those the provider found in its own prompt cache.
+        output: For output tokens, thoughts included.
+        stored: For input tokens the provider put into its prompt cache; None: as for others.
+    """
 
     input: float
     cached: float
     output: float
+    stored: float | None = None
 
     def of(self, tally: Tally) -> float:
         """What the tokens of a call cost, in US dollars."""
-        fresh = tally.input_tokens - tally.cached_tokens
-        return fresh * self.input + tally.cached_tokens * self.cached + tally.output_tokens * self.output
+        fresh = tally.input_tokens - tally.cached_tokens - tally.stored_tokens
+        stored = self.input if self.stored is None else self.stored
+        inputs = fresh * self.input + tally.cached_tokens * self.cached + tally.stored_tokens * stored
+        return inputs + tally.output_tokens * self.output
 
 
 FREE = Price(0.0, 0.0, 0.0)
@@ -52,14 +61,15 @@ def price(provider: str, model: str) -> Price | None:
     from genai_prices import Usage, calc_price
 
     try:
-        plain, cached = (
+        plain, cached, stored = (
             calc_price(
-                Usage(input_tokens=_SAMPLE, cache_read_tokens=found, output_tokens=_SAMPLE),
+                Usage(input_tokens=_SAMPLE, cache_read_tokens=found, cache_write_tokens=put, output_tokens=_SAMPLE),
                 model,
                 provider_id=_NAMES.get(provider, provider),
             )
-            for found in (0, _SAMPLE)
+            for found, put in ((0, 0), (_SAMPLE, 0), (0, _SAMPLE))
         )
     except LookupError:
         return None
-    return Price(*(float(cost) / _SAMPLE for cost in (plain.input_price, cached.input_price, plain.output_price)))
+    costs = plain.input_price, cached.input_price, plain.output_price, stored.input_price
+    return Price(*(float(cost) / _SAMPLE for cost in costs))

@@ -30,6 +30,14 @@ _HEADINGS: dict[str, str] = {
     "output_tokens": "tok out",
     "cached_tokens": "tok hit",
 }
+
+_NOTES: dict[str, str] = {
+    "stored_tokens": "tokens were put into the provider's prompt cache",
+    "unenforced": "answers were typed in words or by a tool, and validated: nothing enforced their type",
+}
+"""Counts that are rarely there: told under the table."""
+
+_COUNTS = (*_HEADINGS, *_NOTES)
 _PLACES = (15, 5)
 """Counts are written out; where the table gets too wide, they take five places: `123k`."""
 
@@ -54,6 +62,8 @@ class CallReport:
         input_tokens: Tokens the provider read, as it counted them.
         output_tokens: Tokens the provider wrote.
         cached_tokens: Those of `input_tokens` the provider found in its own prompt cache.
+        stored_tokens: Those of `input_tokens` the provider put there, which may cost more than reading them.
+        unenforced: Answers whose type no server enforced (it was asked for by a tool or in words), only validated.
         seconds: From the first prompt to the last answer.
     """
 
@@ -70,6 +80,8 @@ class CallReport:
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    stored_tokens: int
+    unenforced: int
     seconds: float
     _cost: Callable[[], float | None]
 
@@ -94,7 +106,7 @@ class RunReport:
     @property
     def total(self) -> CallReport:
         """All calls together."""
-        counts = {name: sum(getattr(call, name) for call in self.calls) for name in _HEADINGS}
+        counts = {name: sum(getattr(call, name) for call in self.calls) for name in _COUNTS}
         models = {call.model for call in self.calls}
         model = models.pop() if len(models) == 1 else ""
         return CallReport(call="total", model=model, seconds=self.seconds, _cost=self._sum, **counts)
@@ -106,7 +118,7 @@ class RunReport:
 
     def to_frame(self) -> pl.DataFrame:
         """A row per call: `call, model, rows, …, seconds, cost_usd` (null where it is not known)."""
-        counts = {name: pl.Int64() for name in _HEADINGS}
+        counts = {name: pl.Int64() for name in _COUNTS}
         schema = pl.Schema(
             {"call": pl.String(), "model": pl.String(), **counts, "seconds": pl.Float64(), "cost_usd": pl.Float64()}
         )
@@ -122,6 +134,12 @@ class RunReport:
         numbered = [(f"#{i}", call) for i, call in enumerate(self.calls, 1)]
         total = [("total", self.total)] if len(numbered) > 1 else []
         legend = [_cut(f"{label} {call.model}: {' '.join(call.call.split())}") for label, call in numbered]
+        legend += [
+            _cut(f"{label} {count:,} {words}")
+            for label, call in numbered
+            for name, words in _NOTES.items()
+            if (count := getattr(call, name))
+        ]
         tables = (_table([*numbered, *total], places) for places in _PLACES)
         table = next((lines for lines in tables if len(lines[0]) <= WIDTH), None)
         return "\n".join([*(table or _table([*numbered, *total], _PLACES[-1])), *legend])
@@ -141,7 +159,7 @@ def call_report(label: str, name: str, tally: Tally, seconds: float) -> CallRepo
         tally: What it did; copied.
         seconds: How long it took.
     """
-    counts = {name: getattr(tally, name) for name in _HEADINGS}
+    counts = {name: getattr(tally, name) for name in _COUNTS}
     provider, _, model = name.partition(":")
     return CallReport(
         call=label,

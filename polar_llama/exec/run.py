@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from polar_llama.call import Call, OnError
-    from polar_llama.exec.base import Dispatcher
+    from polar_llama.exec.base import Dispatcher, Later
     from polar_llama.settings import Settings
 
 __all__ = ["Run", "Slot", "start_run"]
@@ -226,6 +226,7 @@ class Run:
             cache=open_cache(settings.cache_dir) if reads or writes else None,
             gate=partial(self._gate, meter),
             tally=tally,
+            settled=partial(self._budget.settled, meter),
             read=reads,
             write=writes,
             scope="" if reads else self._scope,
@@ -236,7 +237,7 @@ class Run:
             self._budget.add(meter)
         return asked
 
-    def _gate(self, meter: Meter | None) -> Failure | None:
+    def _gate(self, meter: Meter | None) -> Failure | Later | None:
         return CANCELLED if self._cancelled.is_set() else self._budget.admit(meter)
 
     def _meter(self, call: Call, name: str, tally: Tally) -> Meter | None:

@@ -35,10 +35,16 @@ WINDOW_BYTES = 64 << 20
 """Bytes of the pieces that wait for answers, about."""
 
 WINDOW_PROMPTS = 2_048
-"""Prompts that wait for answers, at least: enough to keep hundreds of requests in flight past a slow one."""
+"""Prompts without an answer, at least: enough to keep hundreds of requests in flight."""
+
+WINDOW_HELD = 65_536
+"""Prompts of the pieces that wait for answers: those that were quick wait in memory for a slow one before them."""
 
 TICK = 0.2
 """Seconds between two signs of life while nothing comes back."""
+
+GLANCE = 0.02
+"""Seconds between two looks for room while there is more to ask: a slow answer must not keep the others waiting."""
 
 
 class Slot(NamedTuple):
@@ -74,6 +80,7 @@ class _Piece:
     frame: pl.DataFrame
     first_row: int
     size: int
+    prompts: int
     parts: list[_Part]
 
 
@@ -106,7 +113,7 @@ class Stage:
         self._ordered = ordered
         self._heartbeat = heartbeat
         self._window: deque[_Piece] = deque()
-        self._bytes = 0
+        self._bytes = self._held = 0
         self._rows = 0
         self._asking: list[tuple[Asked, Claim]] = []
         self._more = True
@@ -155,8 +162,9 @@ class Stage:
 
     def _has_room(self) -> bool:
         self._asking = [entry for entry in self._asking if not entry[1].job.done]
-        unanswered = sum(claim.size for _, claim in self._asking)
-        return not self._window or (unanswered < self._most and self._bytes < WINDOW_BYTES)
+        unanswered = sum(claim.size - claim.answered() for _, claim in self._asking)
+        small = self._bytes < WINDOW_BYTES and self._held < WINDOW_HELD
+        return not self._window or (unanswered < self._most and small)
 
     def _ask(self, frame: pl.DataFrame) -> _Piece:
         parts = []
@@ -166,9 +174,10 @@ class Stage:
             part = _Part(filling, splice.distinct(column), [], [], set())
             self._claim(part)
             parts.append(part)
-        piece = _Piece(frame, self._rows, int(frame.estimated_size()), parts)
+        piece = _Piece(frame, self._rows, int(frame.estimated_size()), sum(len(part.keys) for part in parts), parts)
         self._rows += frame.height
         self._bytes += piece.size
+        self._held += piece.prompts
         return piece
 
     def _claim(self, part: _Part) -> None:
@@ -196,13 +205,19 @@ class Stage:
         return True
 
     def _wait(self, piece: _Piece) -> bool:
-        """Wait for something that a piece needs; False when nothing came in a `TICK`."""
+        """Wait for something that a piece needs, or for room; False when neither came in a `TICK`."""
         waiting = (claim for part in piece.parts for claim in part.sources if not claim.job.done)
         claim = next(waiting, None)
-        return claim is None or claim.job.wait(TICK if self._ordered else TICK / 4)
+        if claim is None:
+            return True
+        patience = TICK if self._ordered else TICK / 4
+        if not self._more:
+            return claim.job.wait(patience)
+        return any(claim.job.wait(GLANCE) or self._has_room() for _ in range(round(patience / GLANCE)))
 
     def _answered(self, piece: _Piece) -> pl.DataFrame:
         self._bytes -= piece.size
+        self._held -= piece.prompts
         return piece.frame.with_columns([self._column(piece, part) for part in piece.parts])
 
     def _column(self, piece: _Piece, part: _Part) -> pl.Series:

@@ -1,7 +1,8 @@
-"""Many texts in one request for embeddings: which go together, and what becomes of a request that is refused."""
+"""What one request carries: a prompt, or for embeddings many texts; and what becomes of each."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from polar_llama.exec.judge import Invalid, read
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
 
 HOPELESS = 16
 """So many refused requests without an answer between them, and one bad text is not what is wrong."""
+
+
+@dataclass(slots=True)
+class Try:
+    """One request at the lane: a prompt, or the texts of a request for embeddings."""
+
+    batch: Batch
+    pairs: list[Pair]
+    failures: int = 0
+    repair: tuple[str, str] | None = None
+    generation: int = 0
+    sent_at: float = 0.0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(len(prompt) for _, prompt in self.pairs)
 
 
 def together(batch: Batch) -> list[Pair]:

@@ -22,6 +22,7 @@ class Turns:
     def __init__(self) -> None:
         self._turns: deque[deque[Batch]] = deque()
         self._lines: dict[Question, deque[Batch]] = {}
+        self._paused: set[Question] = set()
 
     def __bool__(self) -> bool:
         return bool(self._turns)
@@ -31,9 +32,23 @@ class Turns:
         line = self._lines.get(batch.question)
         if line is None:
             self._lines[batch.question] = line = deque()
-            self._turns.append(line)
+            if batch.question not in self._paused:
+                self._turns.append(line)
         if batch not in line:
             line.append(batch)
+
+    def pause(self, question: Question) -> None:
+        """Let the other calls pass until `resume`."""
+        self._paused.add(question)
+        line = self._lines.get(question)
+        self._turns = deque(other for other in self._turns if other is not line)
+
+    def resume(self, question: Question) -> None:
+        """Let a call have its turns again, the next one first."""
+        if question in self._paused:
+            self._paused.remove(question)
+            if question in self._lines:
+                self._turns.appendleft(self._lines[question])
 
     def peek(self) -> list[Pair]:
         """The keys and prompts whose turn it is: one, or the texts that go into one request for embeddings."""

@@ -12,6 +12,7 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, KeysView, Mapping, ValuesView
+from itertools import islice
 from types import FunctionType
 from typing import Any
 
@@ -38,13 +39,18 @@ VERBS = (
 )
 """The verbs of `pl.LazyFrame` whose expressions may hold calls; eager frames go through them too."""
 
-TERMINALS = ("collect", "sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson", "sink_batches")
+COLLECTS = ("collect", "collect_async", "collect_batches")
+REFUSING = ("rolling", "group_by_dynamic", "match_to_schema")
+"""Verbs that cannot hold a call, which say so."""
+
+TERMINALS = (*COLLECTS, "sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson", "sink_batches")
 """The verbs that run a query: everything asked for meanwhile is one run."""
 
 _PATCHED: dict[str, FunctionType] = {
     v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in (*VERBS, "group_by", *TERMINALS)
 }
 _PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having")}
+_PATCHED |= {v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in REFUSING}
 _PATCHED["collect_all"] = inspect.unwrap(pl.collect_all)
 _PATCHED["concat"] = inspect.unwrap(pl.concat)
 
@@ -72,9 +78,9 @@ def arm() -> None:
     `lf.with_columns(a=llm("q"))` Python looks `lf.with_columns` up before it calls `llm`.
     """
     global _armed  # noqa: PLW0603 -- the patch is process-wide by nature
-    if _armed:
-        return
     with _lock:
+        if _armed:
+            return
         for name, function in _PATCHED.items():
             function.__globals__["_polar_llama_noticed"] = noticed
             function.__dict__["__signature__"] = inspect.signature(ORIGINALS[name])
@@ -105,8 +111,9 @@ def disarm() -> None:
     with _lock:
         for name, function in _PATCHED.items():
             original = ORIGINALS[name]
-            function.__code__, function.__defaults__ = original.__code__, original.__defaults__
-            function.__kwdefaults__ = original.__kwdefaults__
+            # The defaults first: another thread may call in between.
+            function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+            function.__code__ = original.__code__
             function.__dict__.pop("__signature__", None)
         _armed = False
 
@@ -129,20 +136,22 @@ def noticed(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _run(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a query as one run, if it may hold calls; one that surely does gives way to an interrupt at once."""
-    from polar_llama.frame.running import interruptible
-    from polar_llama.frame.scope import leaves, scope
+    """Run a query as one run, if it holds calls; it gives way to an interrupt at once."""
+    from polar_llama.frame import inference_frame as ours
+    from polar_llama.frame.scope import claimed_here, tokens
 
-    frames = [args[0]] if args and isinstance(args[0], pl.LazyFrame) else list(*args[:1])
-    ours = any(map(_is_captured, frames))
-    if verb == "collect_all" and args:
-        args = (frames, *args[1:])
-    if not (ours or leaves()) or kwargs.get("lazy") or kwargs.get("background"):
-        return ORIGINALS[verb](*args, **kwargs)
-    with scope() as opened:
-        if not ours:
-            return ORIGINALS[verb](*args, **kwargs)
-        return interruptible(lambda: ORIGINALS[verb](*args, **kwargs), opened)
+    original = ORIGINALS[verb]
+    if not args or kwargs.get("lazy") or kwargs.get("background"):
+        return original(*args, **kwargs)
+    single = isinstance(args[0], pl.LazyFrame)
+    frames = [ours.native(f) for f in ([args[0]] if single else args[0])]
+    found = tokens(frames)
+    args = (frames[0] if single else frames, *args[1:])
+    if not found or claimed_here(found):
+        return original(*args, **kwargs)
+    if verb in COLLECTS:
+        return getattr(ours.captured_scan(frames[0]), verb)(*args[1:], **kwargs)
+    return ours.run_as_one(lambda: original(*args, **kwargs), found)
 
 
 def _verb(verb: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
@@ -215,7 +224,20 @@ def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> 
 
 
 _RUNS = frozenset({*TERMINALS, "collect_all"})
+
+
+def _refused(verb: str, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if holds_call((args, kwargs)):
+        msg = (
+            f"llm() cannot be used inside {verb}(). Hint: put it in a column first, with_columns(a=llm(...)), "
+            f"and use that column in {verb}()"
+        )
+        raise PlanError(msg)
+    return ORIGINALS[verb](self, *args, **kwargs)
+
+
 _CAPTURES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(REFUSING, _refused),
     "group_by": _group_by,
     "agg": _agg,
     "having": _having,
@@ -237,6 +259,7 @@ def keep(value: Any) -> Any:
 _SINGLE = (str, int, float, type(None), bytes, pl.Series, pl.DataFrame, pl.LazyFrame)
 _SEVERAL = (tuple, list, set, frozenset)
 _NUMBERS = (bool, int, float)
+_LOOK = 100
 
 
 def holds_call(value: Any) -> bool:
@@ -246,7 +269,7 @@ def holds_call(value: Any) -> bool:
     if isinstance(value, _SINGLE):
         return False
     if isinstance(value, _SEVERAL):
-        # A mask of a million booleans is not looked through: its first item tells.
+        # A mask of a million booleans is not looked through: its first items tell.
         first = next(iter(value), None)
-        return not isinstance(first, _NUMBERS) and any(map(holds_call, value))
+        return any(map(holds_call, islice(value, _LOOK) if isinstance(first, _NUMBERS) else value))
     return isinstance(value, Mapping) and any(map(holds_call, value.values()))

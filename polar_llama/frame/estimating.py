@@ -20,7 +20,7 @@ from polar_llama.exec.forecast import SCHEMA, Counting, Forecast
 from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
 from polar_llama.frame.inference_frame import plan_of
-from polar_llama.frame.scope import leaves
+from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.estimate import estimate
 from polar_llama.planner.optimizer import optimize
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 def estimated(frame: pl.LazyFrame, settings: Settings, environ: Mapping[str, str]) -> pl.DataFrame:
     """The figures of a frame: see `polar_llama.estimate`."""
-    look = _Look(environ)
+    look = _Look(settings, environ)
     plan = resolve(plan_of(frame), settings.on_error)
     estimate(optimize(plan), look.counter(settings))
     figures = look.frame()
     if figures.is_empty():
         return figures
-    written = _Look(environ, follows=False)
+    written = _Look(settings, environ, follows=False)
     try:
         estimate(plan, written.counter(settings))
     except pl.exceptions.PolarsError:  # as written the query fails, and planning has helped
-        written = _Look(environ)
+        written = _Look(settings, environ)
     counts = written.prompted()
     calls = figures.select("call", "model").rows()
     column = pl.Series("requests_as_written", [counts.get(call) for call in calls], dtype=pl.Int64)
@@ -59,11 +59,13 @@ class _Look:
     """One look at a frame.
 
     Args:
+        settings: The settings in force.
         environ: The environment.
         follows: Whether calls inside native queries are counted too.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, follows: bool = True) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], *, follows: bool = True) -> None:
+        self.settings = settings
         self.environ = environ
         self.follows = follows
         self.copies: list[Copy] = []
@@ -140,7 +142,7 @@ class _Counter:
 
     def scanned(self, scan: Scan) -> Rows | None:
         """The rows of a native frame, whose own calls are counted; None where those are not all cached."""
-        if not leaves() or "PYTHON[polar_llama" not in scan.frame.explain(optimized=False):
+        if not tokens([scan.frame]):
             return Rows(scan.frame)
         if not self.look.follows:
             return None
@@ -194,10 +196,10 @@ class Copy:
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
     ) -> Iterator[pl.DataFrame]:
         """Count; the rows of answers that are not cached are guesses, with nulls for answers."""
-        settings = self.original.settings
+        settings = self.original.settings_in(self.look.settings)
         plan = resolve(self.original.wanted(with_columns, predicate, n_rows), settings.on_error)
         # The query around may stop reading early: what is counted here is a bound.
-        look = self.look if self.look.is_counting else _Look(self.look.environ)
+        look = self.look if self.look.is_counting else _Look(settings, self.look.environ)
         rows = estimate(optimize(plan), look.counter(settings, whole=False))
         schema = schema_of(plan)
         if rows is not None and rows.exact and not rows.unknown:

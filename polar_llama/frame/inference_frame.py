@@ -13,7 +13,8 @@ from polar_llama import settings
 from polar_llama.frame import capture
 from polar_llama.frame.leaf import native_leaf
 from polar_llama.frame.recorder import Recording, record
-from polar_llama.frame.running import batches, collected, collected_async
+from polar_llama.frame.running import batches, collected, collected_async, interruptible
+from polar_llama.frame.scope import scope
 from polar_llama.planner import build
 from polar_llama.planner.explain import describe
 from polar_llama.planner.nodes import MOVES, Native, Scan, Union, wrapped
@@ -164,6 +165,22 @@ def captured(frame: pl.LazyFrame, verb: str, args: Sequence[Any], kwargs: dict[s
     original = capture.ORIGINALS.get(verb) or getattr(pl.LazyFrame, verb)
     played = tuple(map(_played, args))
     return InferenceFrame._of(record(original, plan_of(frame), played, {k: _played(v) for k, v in kwargs.items()}))
+
+
+def native(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """A frame as Polars can run it."""
+    return pl.LazyFrame._from_pyldf(frame._ldf) if isinstance(frame, InferenceFrame) else frame
+
+
+def captured_scan(frame: pl.LazyFrame) -> InferenceFrame:
+    """A native query that holds leaves, to be run as any other frame that holds calls."""
+    return InferenceFrame._of(Scan(frame))
+
+
+def run_as_one(query: Callable[[], Any], claims: frozenset[str]) -> Any:
+    """Run a native query whose leaves are one run."""
+    with scope(settings.current(), claims) as opened:
+        return interruptible(query, opened)
 
 
 def concatenated(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

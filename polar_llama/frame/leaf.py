@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
+from polar_llama.frame.capture import arm
 from polar_llama.frame.running import bound, planned
-from polar_llama.frame.scope import joined, leaf_built
+from polar_llama.frame.scope import LEAF, joined, leaf_built, tokens_of
 from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice
 from polar_llama.planner.resolve import resolve, schema_of
 
@@ -28,17 +29,18 @@ class Leaf:
 
     plan: Plan
     settings: Settings
-    built_by: int = field(default_factory=threading.get_ident)
+    thread: int | None = None
+    token: str = field(default_factory=lambda: token_hex(8))
 
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
     ) -> Iterator[pl.DataFrame]:
         """Answer what the surrounding query wants."""
         plan = self.wanted(with_columns, predicate, n_rows)
-        with joined(self.settings, self.built_by) as run:
-            native = bound(planned(plan, self.settings), run)
+        with joined(self.token, self.settings, self.thread) as opened:
+            opened.claims |= tokens_of(plan)
+            native = bound(planned(plan, self.settings_in(opened.settings)), opened.run)
             yield from native.collect_batches(maintain_order=True, lazy=True)
-            run.raise_failures()  # before a sink is closed over rows that are missing
 
     def wanted(self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None) -> Plan:
         """The plan with what the surrounding query wants of it: its limit, then its predicate, then its columns."""
@@ -53,6 +55,11 @@ class Leaf:
             plan = Native(plan, "drop", (), {"columns": cs.all()})
         return plan
 
+    def settings_in(self, current: Settings) -> Settings:
+        """The settings in force, but for the form of answers, on which the leaf's dtypes stand."""
+        formed = "struct" in (self.settings.on_error, current.on_error)
+        return replace(current, on_error=self.settings.on_error) if formed else current
+
     def schema(self) -> pl.Schema:
         """Names and dtypes; asks nothing."""
         return schema_of(resolve(self.plan, self.settings.on_error))
@@ -62,15 +69,25 @@ class Leaf:
         if stand_in is not None:
             return stand_in(self)
         # A client may hold credentials and cannot travel.
-        return Leaf, (self.plan, replace(self.settings, http_client=None))
+        return _rebuilt, (self.plan, replace(self.settings, http_client=None), self.thread, self.token)
 
 
 STAND_IN: ContextVar[Callable[[Leaf], tuple[Any, ...]] | None] = ContextVar("polar_llama_stand_in", default=None)
 """What takes a leaf's place in a query that is copied to be looked at (`estimating`)."""
 
 
+def _rebuilt(plan: Plan, settings: Settings, thread: int | None, token: str) -> Leaf:
+    """A leaf that came from elsewhere: queries of this process may hold it from now on."""
+    leaf_built()
+    arm()
+    return Leaf(plan, settings, thread, token)
+
+
 def native_leaf(plan: Plan, settings: Settings) -> pl.LazyFrame:
     """A native frame that stands for a plan."""
     leaf = Leaf(plan, settings)
     leaf_built()
-    return register_io_source(leaf, schema=leaf.schema, explain_name="polar_llama", is_pure=False)
+    name = LEAF + leaf.token
+    # The schema itself, not the function: Polars would call it under a lock that all frames of one origin share,
+    # and `base.merge_sorted(base.with_columns(a=llm("q")), "k")` would wait for itself.
+    return register_io_source(leaf, schema=leaf.schema(), explain_name=name, is_pure=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from polar_llama.frame.scope import scope
+from polar_llama.frame.scope import scope, tokens_of
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
 from polar_llama.planner.nodes import Answer, inputs
@@ -53,8 +54,8 @@ def collected(
     Returns:
         What `collect` returned.
     """
-    with scope() as opened:
-        native = bound(planned(plan, settings, rules), opened.run(settings), engine)
+    with scope(settings, tokens_of(plan)) as opened:
+        native = bound(planned(plan, settings, rules), opened.run, engine)
         return interruptible(lambda: collect(native), opened)
 
 
@@ -62,8 +63,8 @@ def batches(
     plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], Iterator[pl.DataFrame]]
 ) -> Iterator[pl.DataFrame]:
     """Run a plan and hand its batches on as they come."""
-    with scope() as opened:
-        yield from collect(bound(planned(plan, settings), opened.run(settings)))
+    with scope(settings, tokens_of(plan)) as opened:
+        yield from collect(bound(planned(plan, settings), opened.run))
 
 
 async def collected_async(
@@ -73,8 +74,8 @@ async def collected_async(
 
     Cancelling the task sends nothing more; what is in flight comes back and is cached.
     """
-    with scope() as opened:
-        future = on_thread(lambda: collect(bound(planned(plan, settings), opened.run(settings), engine)), opened)
+    with scope(settings, tokens_of(plan)) as opened:
+        future = on_thread(lambda: collect(bound(planned(plan, settings), opened.run, engine)), opened)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -116,8 +117,9 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
 
 
 def on_thread(work: Callable[[], T], opened: Scope) -> Future[T]:
-    """Do work on a thread of its own, which does not keep the process alive."""
+    """Do work on a thread of its own, in the caller's context; the thread does not keep the process alive."""
     future: Future[T] = Future()
+    context = copy_context()
 
     def call() -> None:
         opened.enter()
@@ -127,5 +129,5 @@ def on_thread(work: Callable[[], T], opened: Scope) -> Future[T]:
         except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
             future.set_exception(error)
 
-    threading.Thread(target=call, name="polar_llama collect", daemon=True).start()
+    threading.Thread(target=context.run, args=(call,), name="polar_llama collect", daemon=True).start()
     return future

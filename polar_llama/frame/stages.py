@@ -35,6 +35,13 @@ class RunStages:
     run: Run
     engine: Any
 
+    def batches(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """The input of a stage, in order."""
+        if self.engine == "in-memory":
+            # It has all of it at once in any case, and so needs no thread of Polars', which a forked process lacks.
+            return iter([frame._collect_eager()])
+        return iter(frame.collect_batches(maintain_order=True, lazy=True, engine=self.engine))
+
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
         """The frame with its slots answered."""
         slots = [Slot(a.column, a.call) for a in answers]
@@ -46,7 +53,7 @@ class RunStages:
             limited = frame if n_rows is None else frame.slice(0, n_rows)
             wanted = None if with_columns is None else _wanted(with_columns, predicate, schema)
             read = [s for s in slots if wanted is None or s.column in wanted]
-            batches = kept(limited, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
+            batches = self.batches(kept(limited, wanted))
             for batch in self.run.answer(batches, read, heartbeat=True):
                 yield projected(batch, predicate, with_columns)
 
@@ -61,16 +68,23 @@ class RunStages:
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
         ) -> Iterator[pl.DataFrame]:
             wanted = None if with_columns is None else _wanted({*with_columns, *read}, predicate, schema)
-            batches = kept(frame, wanted).collect_batches(maintain_order=True, lazy=True, engine=self.engine)
-            pieces, left = Pieces(iter(batches)), n_rows
+            pieces, left = Pieces(self.batches(kept(frame, wanted))), n_rows
             sizes = first_sizes(self.run.window, len(predicates))
             while left != 0 and (piece := pieces.take(next(sizes))) is not None:
                 done: list[Predicate] = []
-                while (asked := order.next(piece, done)) is not None:
-                    answered = self.run.answer([piece], [Slot(a.column, a.call) for a in asked.answers])
+                while piece.height and (asked := order.next(piece, done)) is not None:
+                    answered: list[pl.DataFrame] = []
+                    slots = [Slot(a.column, a.call) for a in asked.answers]
+                    for batch in self.run.answer([piece], slots, heartbeat=True):
+                        if batch.height:
+                            answered.append(batch)
+                        else:  # a sign of life
+                            yield projected(schema.to_frame(), predicate, with_columns)
                     passed = projected(pl.concat(answered), asked.expr, None)
                     order.saw(asked, done, piece.height, passed.height)
                     piece, done = passed, [*done, asked]
+                if not piece.height:
+                    continue
                 out = piece if left is None else piece.head(left)
                 left = None if left is None else left - out.height
                 yield projected(out, predicate, with_columns)
@@ -89,7 +103,7 @@ class RunStages:
             asked = passed = 0
             wanted = None if with_columns is None else _wanted(with_columns, predicate, schema)
             base = frame if wanted is None else kept(frame, _read_by(lambda f: kept(step(f), wanted), frame))
-            pieces = Pieces(iter(base.collect_batches(maintain_order=True, lazy=True, engine=self.engine)))
+            pieces = Pieces(self.batches(base))
             while left > 0 and (piece := pieces.take(reach(left, asked, passed, self.run.window))) is not None:
                 out = kept(step(piece.lazy()), wanted)._collect_eager().head(left)
                 asked, passed, left = asked + piece.height, passed + out.height, left - out.height

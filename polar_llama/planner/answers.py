@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from polar_llama.planner.nodes import Answer
 
 if TYPE_CHECKING:
@@ -24,5 +26,8 @@ def unstack(plan: Plan) -> tuple[list[Answer], Plan]:
 def stack(plan: Plan, answers: Iterable[Answer]) -> Plan:
     """Put answers on a plan, lowest first."""
     for answer in answers:
-        plan = Answer(plan, answer.column, answer.call, plan.schema)
+        schema = plan.schema
+        if schema is None or schema.get(answer.column) != answer.call.dtype:  # below, it may still be a prompt
+            schema = pl.Schema({**(schema or {}), answer.column: answer.call.dtype}, check_dtypes=False)
+        plan = Answer(plan, answer.column, answer.call, schema)
     return plan

@@ -12,7 +12,7 @@ import polars as pl
 from polar_llama.call import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _RESERVED = re.compile(re.escape(PREFIX) + "[0-9a-f]{24}")
 
@@ -48,12 +48,14 @@ def row_wise(expr: pl.Expr) -> bool:
     while todo:
         node = todo.pop()
         meta = node.meta
+        if meta.has_multiple_outputs():
+            return False
         try:
             if meta.is_literal(allow_aliasing=True):
                 if not meta.is_scalar():
                     return False
                 continue
-            if meta.has_multiple_outputs() or not (meta.is_row_separable() and meta.is_length_preserving()):
+            if not (meta.is_row_separable() and meta.is_length_preserving()):
                 return False
             if ".list.sample_" in str(node):
                 return False
@@ -71,11 +73,35 @@ def per_row(expr: pl.Expr) -> bool:
             return False
         if meta.is_column() or meta.is_column_selection():
             return True
+        if meta.has_multiple_outputs():  # Polars panics when asked more of `struct.field("a", "b")`
+            return bool(meta.root_names())
         if not meta.is_length_preserving():
             return False
         return any(per_row(e) for e in meta.pop())
     except pl.exceptions.PolarsError:  # a Python function or list.eval: Polars does not tell
         return bool(meta.root_names())
+
+
+def repeatable(expr: pl.Expr) -> bool:
+    """Whether an expression surely gives the same values when it is evaluated again on the same rows.
+
+    Row-wise expressions do, and aggregates of them; windows, ranks and the like may break ties at
+    random, and a Python function may do anything.
+    """
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        if row_wise(node):
+            continue
+        meta = node.meta
+        try:
+            aggregate = meta.is_scalar() and not meta.is_literal(allow_aliasing=True)
+            if meta.has_multiple_outputs() or not (aggregate or meta.is_row_separable()):
+                return False
+            todo += meta.pop()
+        except pl.exceptions.PolarsError:
+            return False
+    return True
 
 
 def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
@@ -84,15 +110,27 @@ def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
     Polars has no public way to look at an operator, so an AND is recognised by putting the operands
     together again and comparing.
     """
+    return chain(predicate, is_and)
+
+
+def chain(
+    expr: pl.Expr, is_one: Callable[[pl.Expr, Sequence[pl.Expr]], bool], most: int | None = None
+) -> list[pl.Expr]:
+    """The operands of a chain of one operator, in order.
+
+    With `most`, no more than about so many are looked for: looking costs time by their square.
+    """
     found: list[pl.Expr] = []
-    todo = [predicate.meta.undo_aliases()]
+    todo = [expr.meta.undo_aliases()]
     while todo:
-        expr = todo.pop()
-        operands = expr.meta.pop()[::-1] if not expr.meta.is_literal() else []
-        if operands and is_and(expr, operands):
+        node = todo.pop()
+        operands = [] if node.meta.is_literal() or node.meta.has_multiple_outputs() else node.meta.pop()[::-1]
+        if operands and is_one(node, operands):
             todo.extend(o.meta.undo_aliases() for o in reversed(operands))
         else:
-            found.append(expr)
+            found.append(node)
+        if most is not None and len(found) + len(todo) > most:
+            return found + todo
     return found
 
 
@@ -101,6 +139,13 @@ def is_and(expr: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
     if len(operands) == 2 and (operands[0] & operands[1]).meta.eq(expr):  # noqa: PLR2004 -- an operator has two sides
         return True
     return not expr.meta.has_multiple_outputs() and pl.all_horizontal(operands).meta.eq(expr)
+
+
+def is_or(expr: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
+    """Whether an expression is the OR, written either way, of exactly these operands."""
+    if len(operands) == 2 and (operands[0] | operands[1]).meta.eq(expr):  # noqa: PLR2004 -- an operator has two sides
+        return True
+    return not expr.meta.has_multiple_outputs() and pl.any_horizontal(operands).meta.eq(expr)
 
 
 def all_of(predicates: Sequence[pl.Expr]) -> pl.Expr:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from polar_llama.call import is_answer
-from polar_llama.planner.exprs import is_and
+from polar_llama.planner.exprs import chain, is_and, is_or, repeatable
+from polar_llama.planner.schema import selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,57 +25,113 @@ the expression, since other rows' values look at them."""
 Asked = Literal["value", "true", "false"]
 """What is asked of a Boolean: its value, or only whether it is true, or only whether it is false."""
 
-_VOLATILE = ("sample", "shuffle", "python_udf", "map_batches", "map_elements")
 _NEGATED: dict[Asked, Asked] = {"value": "value", "true": "false", "false": "true"}
 
+MAX_DEPTH = 50
+"""Operators on the way to an answer; deeper than that, it is asked for all rows."""
 
-def needed(expr: pl.Expr, answer: str, asked: Asked = "value") -> Mask:
+MAX_OPERANDS = 200
+"""Operands of one AND or OR; of more, no mask is made."""
+
+
+def needed(expr: pl.Expr, answer: str, schema: pl.Schema, asked: Asked = "value") -> Mask:
     """Where the column `answer` matters to an expression.
 
     Args:
-        expr: The expression, with one output.
+        expr: The expression.
         answer: The answer's column.
+        schema: The columns it reads: `|` and `&` of integers decide nothing.
         asked: `"true"` for a filter's predicate: false and null are one there.
 
     Returns:
         The rows.
     """
-    expr = expr.meta.undo_aliases()
-    if answer not in expr.meta.root_names():
-        return False
-    if expr.meta.is_column():
-        return True
-    try:
-        if not (expr.meta.is_row_separable() and expr.meta.is_length_preserving()):
+    return _Reader(answer, schema).needed(expr, asked)
+
+
+class _Reader:
+    """Reads one expression after another for one answer."""
+
+    def __init__(self, answer: str, schema: pl.Schema, depth: int = 0) -> None:
+        self._answer = answer
+        self._schema = schema
+        self._depth = depth
+
+    def needed(self, expr: pl.Expr, asked: Asked = "value") -> Mask:
+        expr = expr.meta.undo_aliases()
+        if not self._reads(expr):
+            return False
+        if expr.meta.has_multiple_outputs() or self._depth > MAX_DEPTH:
             return None
-        operands = expr.meta.pop()[::-1]
-    except pl.exceptions.PolarsError:
-        return None  # a Python function or list.eval
-    return _through(expr, operands, answer, asked)
+        if expr.meta.is_column():
+            return True
+        try:
+            if not (expr.meta.is_row_separable() and expr.meta.is_length_preserving()):
+                return None
+            operands = expr.meta.pop()[::-1]
+        except pl.exceptions.PolarsError:
+            return None  # a Python function or list.eval
+        return _Reader(self._answer, self._schema, self._depth + 1)._through(expr, operands, asked)
 
+    def _reads(self, expr: pl.Expr) -> bool:
+        return self._answer in expr.meta.root_names()
 
-def _through(  # noqa: PLR0911 -- one line a form
-    expr: pl.Expr, operands: list[pl.Expr], answer: str, asked: Asked
-) -> Mask:
-    match operands:
-        case [one] if (~one).meta.eq(expr):
-            return needed(one, answer, _NEGATED[asked])
-        case [one, true] if asked == "true" and true.meta.is_literal() and one.ne_missing(other=True).meta.eq(expr):
-            return needed(one, answer, "true")  # how `remove` is written
-        case [left, right] if (left | right).meta.eq(expr):
-            return _short_circuit(operands, answer, asked, stops_at=True)
-        case [then, otherwise, condition] if pl.when(condition).then(then).otherwise(otherwise).meta.eq(expr):
-            inside = _choice(condition, needed(then, answer), needed(otherwise, answer))
-            return either(needed(condition, answer, "true"), inside)
-        case [value, other] if value.fill_null(other).meta.eq(expr):
-            return _first_known(operands, answer)
-    if is_and(expr, operands):
-        return _short_circuit(operands, answer, asked, stops_at=False)
-    if pl.any_horizontal(operands).meta.eq(expr):
-        return _short_circuit(operands, answer, asked, stops_at=True)
-    if pl.coalesce(operands).meta.eq(expr):
-        return _first_known(operands, answer)
-    return any_of(needed(o, answer) for o in operands)
+    def _through(self, expr: pl.Expr, operands: list[pl.Expr], asked: Asked) -> Mask:
+        match operands:
+            case [then, otherwise, condition] if pl.when(condition).then(then).otherwise(otherwise).meta.eq(expr):
+                inside = _choice(condition, self.needed(then), self.needed(otherwise))
+                return either(self.needed(condition, "true"), inside)
+            case [value, other] if value.fill_null(other).meta.eq(expr):
+                return self._first_known(operands)
+        if pl.coalesce(operands).meta.eq(expr):
+            return self._first_known(operands)
+        if selected(self._schema, expr).dtypes() == [pl.Boolean]:
+            return self._logical(expr, operands, asked)
+        return any_of(self.needed(o) for o in operands)
+
+    def _logical(self, expr: pl.Expr, operands: list[pl.Expr], asked: Asked) -> Mask:
+        match operands:
+            case [one] if (~one).meta.eq(expr):
+                return self.needed(one, _NEGATED[asked])
+            case [one, true] if asked == "true" and true.meta.is_literal() and one.ne_missing(other=True).meta.eq(expr):
+                return self.needed(one, "true")  # how `remove` is written
+        for is_one, stops_at in ((is_or, True), (is_and, False)):
+            if is_one(expr, operands):
+                return self._short_circuit(chain(expr, is_one, MAX_OPERANDS), asked, stops_at=stops_at)
+        return any_of(self.needed(o) for o in operands)
+
+    def _short_circuit(self, operands: list[pl.Expr], asked: Asked, *, stops_at: bool) -> Mask:
+        """`|` is decided by a true operand, `&` by a false one: free ones guard the others, then the earlier the later.
+
+        Where only the truth of an AND is asked a null decides it too, and so for the falsity of an OR.
+        """
+        if len(operands) > MAX_OPERANDS:
+            return None
+        decides_null = asked == ("false" if stops_at else "true")
+        guards = [o for o in operands if not _asks(o) and repeatable(o)]
+        masks = []
+        for operand in filter(_asks, operands):
+            mask = self.needed(operand, asked)
+            for guard in guards:
+                open_ = guard.eq_missing(other=not stops_at) if decides_null else guard.ne_missing(other=stops_at)
+                mask = both(open_, mask)
+            masks.append(mask)
+            if not self._reads(operand) and repeatable(operand):
+                guards.append(operand)
+        return any_of(masks)
+
+    def _first_known(self, operands: list[pl.Expr]) -> Mask:
+        """`coalesce`: an operand matters where all before it are null."""
+        masks: list[Mask] = []
+        before: list[pl.Expr] = []
+        for operand in operands:
+            mask = self.needed(operand)
+            for earlier in before:
+                mask = both(earlier.is_null(), mask)
+            masks.append(mask)
+            if not self._reads(operand) and repeatable(operand):
+                before.append(operand)
+        return any_of(masks)
 
 
 def _choice(condition: pl.Expr, then: Mask, otherwise: Mask) -> Mask:
@@ -83,63 +140,13 @@ def _choice(condition: pl.Expr, then: Mask, otherwise: Mask) -> Mask:
         return None
     if then is otherwise:
         return then
-    if not _repeatable(condition):
+    if not repeatable(condition):
         return True
     return pl.when(condition).then(_expr(then)).otherwise(_expr(otherwise))
 
 
-def _short_circuit(operands: list[pl.Expr], answer: str, asked: Asked, *, stops_at: bool) -> Mask:
-    """`|` is decided by a true operand, `&` by a false one: free operands guard the others, then the earlier the later.
-
-    Where only the truth of an AND is asked a null decides it too, and so for the falsity of an OR.
-    """
-    decides_null = asked == ("false" if stops_at else "true")
-    free = [o for o in operands if not _asks(o)]
-    guards = [o for o in free if _repeatable(o)]
-    masks = []
-    for operand in (o for o in operands if o not in _Members(free)):
-        mask = needed(operand, answer, asked)
-        for guard in guards:
-            open_ = guard.eq_missing(other=not stops_at) if decides_null else guard.ne_missing(other=stops_at)
-            mask = both(open_, mask)
-        masks.append(mask)
-        if answer not in operand.meta.root_names():
-            guards.append(operand)
-    return any_of(masks)
-
-
-def _first_known(operands: list[pl.Expr], answer: str) -> Mask:
-    """`coalesce`: an operand matters where all before it are null."""
-    masks: list[Mask] = []
-    before: list[pl.Expr] = []
-    for operand in operands:
-        mask = needed(operand, answer)
-        for earlier in before:
-            mask = both(earlier.is_null(), mask)
-        masks.append(mask)
-        if answer not in operand.meta.root_names() and _repeatable(operand):
-            before.append(operand)
-    return any_of(masks)
-
-
-class _Members:
-    """Membership by identity: expressions have no truth value when compared."""
-
-    def __init__(self, exprs: list[pl.Expr]) -> None:
-        self._ids = {id(e) for e in exprs}
-
-    def __contains__(self, expr: pl.Expr) -> bool:
-        return id(expr) in self._ids
-
-
 def _asks(expr: pl.Expr) -> bool:
     return any(map(is_answer, expr.meta.root_names()))
-
-
-def _repeatable(condition: pl.Expr) -> bool:
-    """Whether a condition gives the same values when it is evaluated a second time on the same rows."""
-    text = str(condition)
-    return not any(word in text for word in _VOLATILE) and not condition.meta.has_multiple_outputs()
 
 
 def either(a: Mask, b: Mask) -> Mask:

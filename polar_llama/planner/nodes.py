@@ -278,3 +278,15 @@ def wrapped(value: Any) -> Any:
             return [wrapped(v) for v in value]
         case _:
             return value
+
+
+def steps(plan: Plan) -> int:
+    """How many nodes a plan has."""
+    seen: set[int] = set()
+    todo = [plan]
+    while todo:
+        node = todo.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            todo += inputs(node)
+    return len(seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polar_llama.planner.nodes import inputs, with_inputs
+from polar_llama.planner.nodes import inputs, steps, with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
 from polar_llama.planner.rules.mask_infer import mask_infer
 from polar_llama.planner.rules.narrow_first import narrow_first
@@ -24,7 +24,7 @@ RULES: tuple[Rule, ...] = (mask_infer, split_filter, order_filters, narrow_first
 """In the order in which they are tried at a node."""
 
 MAX_PASSES = 100
-"""Passes over the plan before the rules are taken to undo each other."""
+"""Passes over the plan, and one more for each of its steps, before the rules are taken to undo each other."""
 
 
 def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None = None) -> Plan:
@@ -41,12 +41,13 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None
     Raises:
         RuntimeError: If rules undo each other, or a rule changes a node's columns: a bug in a rule.
     """
-    for _ in range(MAX_PASSES):
+    passes = MAX_PASSES + steps(plan)
+    for _ in range(passes):
         rewritten = _pass(plan, rules, observe)
         if rewritten is plan:
             return plan
         plan = rewritten
-    msg = f"the rules {', '.join(r.__name__ for r in rules)} undo each other: no end after {MAX_PASSES} passes"
+    msg = f"the rules {', '.join(r.__name__ for r in rules)} undo each other: no end after {passes} passes"
     raise RuntimeError(msg)
 
 

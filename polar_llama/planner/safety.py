@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _UNARY: tuple[Callable[[pl.Expr], pl.Expr], ...] = (
     operator.invert,
@@ -44,12 +44,6 @@ _BINARY: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
     operator.and_,
     operator.or_,
     operator.xor,
-    operator.add,
-    operator.sub,
-    operator.mul,
-    operator.mod,
-    operator.truediv,
-    operator.floordiv,
     pl.Expr.eq_missing,
     pl.Expr.ne_missing,
     pl.Expr.fill_null,
@@ -59,6 +53,14 @@ _BINARY: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
     lambda e, p: e.str.contains(p, literal=True),
     lambda e, p: e.is_in(p, nulls_equal=True),
 )
+_ARITHMETIC: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.mod,
+    operator.truediv,
+    operator.floordiv,
+)
 _ANY: tuple[Callable[[Sequence[pl.Expr]], pl.Expr], ...] = (
     pl.all_horizontal,
     pl.any_horizontal,
@@ -67,8 +69,15 @@ _ANY: tuple[Callable[[Sequence[pl.Expr]], pl.Expr], ...] = (
 )
 
 
-def cannot_raise(expr: pl.Expr) -> bool:
-    """Whether every node of an expression is on the allow-list; unknown ones may raise."""
+def cannot_raise(expr: pl.Expr, schema: Mapping[str, pl.DataType] | None = None) -> bool:
+    """Whether every node of an expression is on the allow-list; unknown ones may raise.
+
+    Args:
+        expr: The expression.
+        schema: The dtypes of the columns it reads: arithmetic is safe on integers and floats only (lists
+            may differ in length, decimals overflow); without a schema it counts as unsafe.
+    """
+    plain = schema is not None and all(_is_plain(schema.get(n)) for n in expr.meta.root_names())
     todo = [expr]
     while todo:
         node = todo.pop().meta.undo_aliases()
@@ -77,10 +86,18 @@ def cannot_raise(expr: pl.Expr) -> bool:
         if node.meta.has_multiple_outputs():
             return False
         operands = node.meta.pop()[::-1]
-        if not _known(node, operands):
+        if not _known(node, operands) and not (plain and _is_arithmetic(node, operands)):
             return False
         todo += operands
     return True
+
+
+def _is_plain(dtype: pl.DataType | None) -> bool:
+    return dtype is not None and (dtype.is_integer() or dtype.is_float())
+
+
+def _is_arithmetic(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
+    return len(operands) == 2 and any(f(*operands).meta.eq(node) for f in _ARITHMETIC)  # noqa: PLR2004 -- two sides
 
 
 def _known(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:

@@ -38,7 +38,7 @@ def sieve(node: Plan) -> tuple[list[Predicate], Plan] | None:
         read = reads([node.predicate])
         alone = bool(answers) and all(touches(read, [a.column]) for a in answers)
         shared = any(touches(reads([p.expr]), [a.column]) for p in found for a in answers)
-        if not alone or shared or not row_wise(node.predicate) or not cannot_raise(node.predicate):
+        if not alone or shared or not row_wise(node.predicate) or not cannot_raise(node.predicate, node.schema):
             break
         found.append(Predicate(node.predicate, tuple(answers)))
         node = below

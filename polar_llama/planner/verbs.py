@@ -35,6 +35,12 @@ def _by(args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema) -> 
     return reads(kwargs["by"])
 
 
+def _filler(args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema) -> frozenset[str] | None:
+    """`shift` with a `fill_value` puts the value into columns of its dtype, which the slots' is not."""
+    del args, before
+    return frozenset() if kwargs.get("fill_value") is None else None
+
+
 READS: dict[str, Reader] = {
     "drop": _nothing,
     "rename": _nothing,
@@ -42,6 +48,7 @@ READS: dict[str, Reader] = {
     "tail": _nothing,
     "cache": _nothing,
     **dict.fromkeys(MOVES, _nothing),
+    "shift": _filler,
     "hint_sorted": _nothing,
     "explode": _subset,
     "unnest": _subset,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from polar_llama.providers.claude import cache_minimum, takes_sampling
-from polar_llama.providers.conversation import BodyError, apart, estimated_tokens, in_words, merged
+from polar_llama.providers.conversation import (
+    BodyError,
+    apart,
+    constant_tokens,
+    estimated_tokens,
+    in_words,
+    merged,
+    shots,
+)
 from polar_llama.providers.lowering import ANTHROPIC, lower, rooted
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ Room for an answer and the thinking before it, which counts too; below the 21,33
 refuses to wait for an answer that does not stream.
 """
 
+_MARK = {"type": "ephemeral"}
 _OURS = frozenset({"model", "messages", "system", "stream"})
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 
@@ -40,7 +49,7 @@ def samples(ask: Ask) -> bool:
 def prepare(ask: Ask, form: Form) -> Shared:
     """What the bodies of a call share.
 
-    The system prompt is marked for the prompt cache where it is long enough for the model to cache it.
+    The end of the system prompt is marked for the prompt cache where that is long enough for the model to cache it.
 
     Raises:
         BodyError: If the model does not take a parameter, or an option is none.
@@ -65,7 +74,7 @@ def prepare(ask: Ask, form: Form) -> Shared:
     if system:
         block: dict[str, Any] = {"type": "text", "text": system}
         if "cache_control" not in options and estimated_tokens(system) >= cache_minimum(ask.model):
-            block["cache_control"] = {"type": "ephemeral"}
+            block["cache_control"] = _MARK
         body["system"] = [block]
     return merged(body, options, _OURS)
 
@@ -73,11 +82,18 @@ def prepare(ask: Ask, form: Form) -> Shared:
 def fill(shared: Shared, request: Request) -> Shared:
     """The body of one request; system messages of a conversation follow the call's own system prompt.
 
+    The end of the call's examples is marked for the prompt cache as the end of the system prompt is.
+
     Raises:
         BodyError: If the prompt is not a conversation where one is expected.
     """
     told, said = apart(request)
-    body = {**shared, "messages": [{"role": role, "content": content} for role, content in said]}
+    messages: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in said]
+    ask = request.ask
+    if ask.examples and "cache_control" not in shared and constant_tokens(ask) >= cache_minimum(ask.model):
+        last = messages[len(shots(ask)) - 1]
+        last["content"] = [{"type": "text", "text": last["content"], "cache_control": _MARK}]
+    body = {**shared, "messages": messages}
     if told:
         body["system"] = [*shared.get("system", ()), *({"type": "text", "text": text} for text in told)]
     return body

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from polar_llama.providers.claude import cache_minimum, generation, takes_sampling, takes_schemas
-from polar_llama.providers.conversation import BodyError, apart, estimated_tokens, in_words, merged, text_of
+from polar_llama.providers.conversation import (
+    BodyError,
+    apart,
+    constant_tokens,
+    estimated_tokens,
+    in_words,
+    merged,
+    shots,
+    text_of,
+)
 from polar_llama.providers.lowering import ANTHROPIC, lower, rooted
 from polar_llama.providers.schema import NotStrictError
 
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from polar_llama.providers.forms import Form
     from polar_llama.providers.wire import Shared
 
+_POINT = {"cachePoint": {"type": "default"}}
 _OURS = frozenset({"modelId", "messages", "system"})
 
 _NOVA_MINIMUM = 1024
@@ -46,7 +56,7 @@ def best(ask: Ask, *, native: bool) -> Form:
 def prepare(ask: Ask, form: Form) -> Shared:
     """What the requests of a call share.
 
-    A cache point follows the system prompt where that is long enough for the model to cache it.
+    A cache point follows the system prompt where that is long enough for the model to cache it; and the examples.
 
     Raises:
         BodyError: If the model does not take a parameter, or an option is none.
@@ -71,7 +81,7 @@ def prepare(ask: Ask, form: Form) -> Shared:
     if system:
         body["system"] = [{"text": system}]
         if estimated_tokens(system) >= _cache_minimum(ask.model):
-            body["system"].append({"cachePoint": {"type": "default"}})
+            body["system"].append(_POINT)
     body = merged(body, from_json(ask.options), _OURS)
     sampling = body.get("inferenceConfig", {})
     if {"temperature", "topP"} & sampling.keys() and not takes_sampling(ask.model):
@@ -86,10 +96,13 @@ def fill(shared: Shared, request: Request) -> Shared:
         BodyError: If the prompt is not a conversation where one is expected.
     """
     told, said = apart(request)
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": role, "content": [{"text": text_of(content, number)}]}
         for number, (role, content) in enumerate(said, 1)
     ]
+    ask = request.ask
+    if ask.examples and constant_tokens(ask) >= _cache_minimum(ask.model):
+        messages[len(shots(ask)) - 1]["content"].append(_POINT)
     body = {**shared, "messages": messages}
     if told:
         body["system"] = [*shared.get("system", ()), *({"text": text} for text in told)]

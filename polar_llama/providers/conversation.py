@@ -154,3 +154,8 @@ def json_bytes(value: Any) -> bytes:
 def estimated_tokens(text: str | None) -> int:
     """Tokens of a text, roughly: one per four bytes."""
     return (len((text or "").encode(errors="surrogatepass")) + 3) // 4
+
+
+def constant_tokens(ask: Ask) -> int:
+    """Tokens, roughly, of what goes before every row's own turns: the system prompt and the examples."""
+    return estimated_tokens(ask.system) + estimated_tokens(ask.examples)

@@ -39,13 +39,14 @@ class Generation:
     """One generation: what was asked and, piece by piece, what came back.
 
     Attributes:
-        body: A chat completion's request body, as OpenAI writes it.
+        body: A request body, as OpenAI writes it.
         timeout: Seconds from when it gets a place.
         text: The answer so far.
         finish: Why the answer ended, in OpenAI's words.
         usage: The token counts, in OpenAI's form.
         error: What llama.cpp objects to.
         stopped: Why it was cut short.
+        vectors: What came back for embeddings.
     """
 
     body: dict[str, Any]
@@ -55,6 +56,7 @@ class Generation:
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     stopped: Literal["abandoned", "timeout", "exit"] | None = None
+    vectors: dict[str, Any] | None = None
     future: Future[None] = field(default_factory=Future)
 
     def take(self, chunk: dict[str, Any]) -> None:
@@ -71,10 +73,10 @@ class LoadError(Exception):
 
 
 class Engine:
-    """One model, loaded when it is first asked (SmolLM2-135M: 1 s and 500 MB)."""
+    """One model, loaded when it is first asked (SmolLM2-135M: 1 s and 500 MB); it either answers or embeds."""
 
-    def __init__(self, path: Path, digest: str) -> None:
-        self._path, self._digest = path, digest
+    def __init__(self, path: Path, digest: str, *, embedding: bool = False) -> None:
+        self._path, self._digest, self._embedding = path, digest, embedding
         self._server: Any = None
         self._loading = threading.Lock()
         self._closing = False
@@ -113,6 +115,9 @@ class Engine:
 
     def _run(self, generation: Generation) -> None:
         server = self._loaded()
+        if self._embedding:
+            generation.vectors = server.handle_embeddings(generation.body)
+            return
         deadline = time.monotonic() + generation.timeout
 
         def step(chunk: dict[str, Any]) -> bool:
@@ -131,7 +136,7 @@ class Engine:
                 if weights.digest(self._path) != self._digest:  # its answers would be kept under the old one's key
                     msg = f"{self._path.name} has changed since the run began. Hint: run again"
                     raise LoadError(msg)
-                self._server = _load(self._path)
+                self._server = _load(self._path, embedding=self._embedding)
             return self._server
 
     def close(self) -> None:
@@ -151,7 +156,7 @@ class Engine:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._server))
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, *, embedding: bool) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -161,6 +166,11 @@ def _load(path: Path) -> Any:
     params.n_batch = _BATCH
     # Its threads wait for each other by spinning: on a busy machine with a thread per CPU, measured 6 times slower.
     params.cpuparams.n_threads = max(1, (os.cpu_count() or 1) // 2)
+    if embedding:
+        params.embedding = True
+        params.n_batch = params.n_ubatch = CONTEXT  # a text is embedded in one step
+        if not weights.says_pooling(path):
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.verbosity = -1
     params.warmup = False
     # The server listens on loopback whether wanted or not: close it to everybody.
@@ -173,17 +183,18 @@ def _load(path: Path) -> Any:
         raise LoadError(msg) from error
 
 
-_engines: dict[tuple[Path, str], Engine] = {}
+_engines: dict[tuple[Path, str, bool], Engine] = {}
 _lock = threading.Lock()
 _forked = False
 
 
-def engine(path: Path, digest: str) -> Engine:
-    """The one engine of this process for a weights file of this content."""
+def engine(path: Path, digest: str, *, embedding: bool = False) -> Engine:
+    """The one engine of this process for a weights file of this content, to answer or to embed."""
+    name = path, digest, embedding
     with _lock:
-        if (path, digest) not in _engines:
-            _engines[path, digest] = Engine(path, digest)
-        return _engines[path, digest]
+        if name not in _engines:
+            _engines[name] = Engine(path, digest, embedding=embedding)
+        return _engines[name]
 
 
 def _close_all() -> None:

@@ -42,7 +42,7 @@ async def without_empty(
     return replace(reply, texts=tuple(next(found) if text else EMPTY for text in texts))
 
 
-async def post(  # noqa: PLR0913 -- what an exchange needs
+async def post(
     connection: Connection,
     url: str,
     headers: Mapping[str, str],

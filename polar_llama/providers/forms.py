@@ -98,27 +98,36 @@ class Forms:
                 if not known.proven and form != self._order[-1] and _is_ignored(outcome):
                     ignored = outcome
                     continue
-                worse = refused is not None or ignored is not None
-                self._learn(request.ask, known, form, refused=worse, said=said)
+                best = refused is None and ignored is None
+                if not best or outcome.finish == "stop":  # what was cut off proves nothing
+                    self._learn(request.ask, known, start, form, best=best, said=said)
                 return outcome
-            if ignored is not None:  # an answer, if not in the form that was asked for
-                return ignored
             named = problem is not None and self._names_form(outcome, problem)
             if problem is None or not (named or _may_mean_form(outcome, problem, known)):
-                return outcome if refused is None or outcome.kind in HEALS else refused
+                return ignored or (outcome if refused is None or outcome.kind in HEALS else refused)
             said = said or named
             refused = refused or outcome
-        assert refused is not None  # noqa: S101 -- the loop runs at least once
-        return refused
+        last = ignored or refused
+        assert last is not None  # noqa: S101 -- the loop runs at least once
+        return last
 
-    def _learn(self, ask: Ask, known: _Known, form: Form, *, refused: bool, said: bool) -> None:
-        """Remember the form that was answered; `refused`: after a better one was not, `said`: and named as why."""
-        if not refused:
+    def _learn(self, ask: Ask, known: _Known, start: Form, form: Form, *, best: bool, said: bool) -> None:
+        """Remember the form that was answered.
+
+        Args:
+            ask: The call.
+            known: What is known of its model.
+            start: Where the call's own schema began.
+            form: The form that was answered.
+            best: Whether it was the first that was tried.
+            said: Whether the server named the better ones as what it does not take.
+        """
+        if best:
             if self._order.index(form) <= self._order.index(known.form):
                 known.form, known.proven = form, True
-        elif not known.proven:
+        elif not known.proven and start == self._order[0]:
             known.form, known.proven = form, True
-        elif said:  # the model takes schemas, but not this one
+        elif said or not known.proven:  # the model may take schemas, but not this one
             if len(self._lesser) >= MAX_REMEMBERED:
                 self._lesser.clear()
             self._lesser[ask] = form

@@ -17,6 +17,7 @@ from polar_llama.errors import ConfigurationError
 from polar_llama.providers import embedded, weights
 from polar_llama.providers.base import Failure, Response, Usage
 from polar_llama.providers.conversation import shots
+from polar_llama.providers.local_embeddings import Embeddings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def create(connection: Connection, model: str = "") -> Provider:  # noqa: ARG001
     return LocalProvider(weights.locate(model))
 
 
-class LocalProvider:
+class LocalProvider(Embeddings):
     """One weights file, answered by llama.cpp in this process."""
 
     def __init__(self, path: Path) -> None:

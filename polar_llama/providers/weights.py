@@ -15,6 +15,9 @@ dependencies, which compile for minutes, are not wanted."""
 
 _MAGIC = b"GGUF"
 
+_HEADER = 32 << 20
+"""Bytes: the metadata comes first, and its largest part, the vocabulary, has a few million."""
+
 
 def locate(model: str) -> Path:
     """The weights of a local model.
@@ -52,6 +55,12 @@ def _packaged() -> Path:
         'or name a GGUF file of yours: model="local:/path/model.gguf"'
     )
     raise ConfigurationError(msg)
+
+
+def says_pooling(path: Path) -> bool:
+    """Whether a model says itself how the vectors of a text's tokens become one, as models made for embedding do."""
+    with path.open("rb") as file:
+        return b".pooling_type" in file.read(_HEADER)
 
 
 def digest(path: Path) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from sqlglot import exp
 
-from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.lowering import Lowering
@@ -24,9 +23,14 @@ if TYPE_CHECKING:
     Key = tuple[exp.Expr, exp.Expr]
 
 _SORTABLE = frozenset(
-    {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "TIME"}
+    {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT"}
+    | {"DOUBLE", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "HUGEINT"}
 )
 """Types that Polars sorts as DuckDB does; enums, too."""
+
+
+class UnsortableError(Exception):
+    """An order by answers, by a type that only DuckDB sorts as DuckDB does."""
 
 
 def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
@@ -42,6 +46,9 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
 
     Returns:
         A frame with columns `o0, o1, …`, and the keys of the row around as `k0, k1, …`.
+
+    Raises:
+        UnsortableError: If DuckDB must sort by an answer.
     """
     where, qualify = (conjuncts(c.this) if (c := select.args.get(k)) else [] for k in ("where", "qualify"))
     asked = [c for c in [*where, *qualify] if holds_call(c)]
@@ -143,11 +150,8 @@ def _sliced(frame: InferenceFrame, select: exp.Select, parameters: Mapping[str, 
 
 def _sorted(frame: InferenceFrame, keys: Sequence[Key], low: Lowering) -> InferenceFrame:
     found = [low.polars(rewritten) for _, rewritten in keys]
-    odd = [t.kind for t in found if t.kind not in _SORTABLE and not t.kind.startswith("ENUM(")]
-    if odd:
-        raise PlanError(
-            f"ORDER BY on an answer of type {odd[0]} cannot be planned. Hint: order by a field of it, or by its text"
-        )
+    if not all(t.kind in _SORTABLE or t.kind.startswith(("ENUM(", "DECIMAL(")) for t in found):
+        raise UnsortableError
     return frame.sort(  # type: ignore[return-value]
         [t.expr for t in found],
         descending=[bool(k.args.get("desc")) for k, _ in keys],

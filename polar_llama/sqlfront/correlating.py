@@ -36,6 +36,12 @@ class Domain:
         """Whether a query reads the row around it."""
         return any(c.table == AROUND for c in query.find_all(exp.Column))
 
+    def restored(self, query: exp.Query) -> exp.Query:
+        """A query whose references to the row around it are as they were written, in place."""
+        for column in [c for c in query.find_all(exp.Column) if c.table == AROUND]:
+            column.replace(self.references[int(column.name[1:])].copy())
+        return query
+
     def around(self, query: exp.Expr) -> exp.Select:
         """A query run for every row of the domain: its columns, then the domain's."""
         inner = exp.Subquery(this=query.copy())

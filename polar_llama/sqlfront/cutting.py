@@ -91,6 +91,8 @@ class Cutter:
             self._scope.ctes.append(cte)
 
     def _one(self, query: exp.Query) -> Stage | exp.Query:
+        if any(holds_call(query.args.get(k)) for k in ("limit", "offset")):
+            raise PlanError("a call in LIMIT or OFFSET cannot be planned. Hint: ask first, and give the number as a parameter")
         match query:
             case exp.Select():
                 return self._select(query)
@@ -145,14 +147,15 @@ class Cutter:
             )
         where = select.args.get("where")
         free = [c for c in conjuncts(where and where.this) if not holds_call(c) and not is_volatile(c)]
-        self._scope.domain = domain_of(query, around, free, lambda q: self._scope.means(q, around=False))
+        domain = domain_of(query, around, free, lambda q: self._scope.means(q, around=False))
+        self._scope.domain = domain
         try:
             if not self._scope.means(query):
                 raise PlanError(
                     "this correlated subquery with a call cannot be planned. "
                     "Hint: write it as a JOIN, or ask in a CTE first and use its column"
                 )
-            _replace(node, self.nested(query))
+            _replace(node, domain.restored(self.nested(query)))
         finally:
             self._scope.domain = None
 

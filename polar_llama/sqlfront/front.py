@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-from sqlglot import exp, parse
+from sqlglot import exp, parse, tokenize
 from sqlglot.errors import SqlglotError
+from sqlglot.tokens import TokenType
 
 from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame
@@ -22,7 +24,7 @@ from polar_llama.sqlfront.syntax import NOW, text
 from polar_llama.sqlfront.tables import connect_tables, given
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from polar_llama.sqlfront.tables import Frames
 
@@ -74,14 +76,15 @@ def planned(
     external_access: bool,
 ) -> pl.LazyFrame:
     """Plan a query over frames by name."""
-    tree = parsed(query)
-    values = _numbered(tree, parameters)
+    named = numbered(query)
+    tree = parsed(named)
+    values = dict(parameters) if isinstance(parameters, Mapping) else {str(n): v for n, v in enumerate(parameters, 1)}
     database = Database(connection, external_access=external_access)
     with database.opened({}) as opened:
         planning = Planning(database, opened, values)
         try:
             connect_tables(planning, tree, frames)
-            names = result_names(planning, tree, query, opened)
+            names = result_names(planning, tree, named, opened)
             return _frame(planning, pinned(tree, opened), names)
         except duckdb.Error as error:
             # Without DuckDB's excerpt: it shows a query that the user did not write.
@@ -120,14 +123,19 @@ def parsed(query: str) -> exp.Query:
     return tree  # type: ignore[return-value]
 
 
-def _numbered(tree: exp.Expr, parameters: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
-    """Prepared parameters by name; `?` becomes `$1`, `$2`, … as they stand in the query."""
-    if not isinstance(parameters, list | tuple):
-        return dict(parameters)
-    unnamed = [p for p in tree.find_all(exp.Placeholder, bfs=False) if p.this is None]
-    for i, placeholder in enumerate(unnamed):
-        placeholder.set("this", str(i + 1))
-    return {str(i + 1): value for i, value in enumerate(parameters)}
+def numbered(query: str) -> str:
+    """A query whose `?` are `$1`, `$2`, …, as they stand in it.
+
+    Raises:
+        PlanError: If it is not even text of SQL.
+    """
+    try:
+        marks = [t for t in tokenize(query, read="duckdb") if t.token_type is TokenType.PLACEHOLDER]
+    except SqlglotError as error:
+        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
+    for number, mark in reversed(list(enumerate(marks, 1))):
+        query = f"{query[: mark.start]}${number}{query[mark.end + 1 :]}"
+    return query
 
 
 def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, walk
-from polar_llama.sqlfront.chaining import chain, is_slice
+from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
 from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, keys_of, reads_groups
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import Item, source_of
@@ -55,7 +55,10 @@ def placed(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage | e
         return _peeled(scope, select, items, late=False)  # a limit holds for each row around
     if (filtered or ordered) and not is_slice(select, scope.planning.parameters):
         return _peeled(scope, select, items, late=False)
-    return chain(scope, select, items)
+    try:
+        return chain(scope, select, items)
+    except UnsortableError:
+        return _peeled(scope, select, items, late=False)
 
 
 def _peeled(

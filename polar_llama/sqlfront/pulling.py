@@ -181,18 +181,21 @@ def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool
     found = (n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source))
     if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in found):
         return True
-    if any(j.args.get("using") or j.kind.upper() in {"SEMI", "ANTI"} for j in select.args.get("joins") or []):
-        return False
     columns: list[exp.Column] = []
+    merges = any(j.args.get("using") for j in select.args.get("joins") or [])
     for node in _sources(select):
         try:
             names = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
         except duckdb.Error:
             return False
-        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in names]
+        merged = _merged(node.parent)
+        if merged is None:
+            return False
+        kept = [name for name, _ in names if name.lower() not in merged]
+        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name in kept]
     items: list[exp.Expr] = []
     for item in select.expressions:
-        spelled = _spelled(item, columns)
+        spelled = _spelled(item, columns, merged=merges)
         if spelled is None:
             return False
         items += spelled
@@ -200,7 +203,17 @@ def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool
     return all(c.table for c in columns)
 
 
-def _spelled(item: exp.Expr, columns: list[exp.Column]) -> list[exp.Expr] | None:
+def _merged(join: exp.Expr | None) -> set[str] | None:
+    """The columns that USING leaves out of a joined table; None where it gives others than the left one's."""
+    if not isinstance(join, exp.Join):
+        return set()
+    used = {i.name.lower() for i in join.args.get("using") or []}
+    if join.kind.upper() in {"SEMI", "ANTI"} or (used and join.side.upper() in {"RIGHT", "FULL"}):
+        return None
+    return used
+
+
+def _spelled(item: exp.Expr, columns: list[exp.Column], *, merged: bool) -> list[exp.Expr] | None:
     """The columns that a select item stands for; None where it is more than a plain star."""
     star = item.this if isinstance(item, exp.Column) else item
     if not isinstance(star, exp.Star):
@@ -212,6 +225,8 @@ def _spelled(item: exp.Expr, columns: list[exp.Column]) -> list[exp.Expr] | None
         return None
     gone = {e.name.lower() for e in excluded}
     table = item.table.lower() if isinstance(item, exp.Column) else ""
+    if table and merged:
+        return None
     return [c.copy() for c in columns if c.name.lower() not in gone and (not table or c.table.lower() == table)]
 
 

@@ -135,7 +135,7 @@ class Relation:
             thread: Which thread made the terminal call they belong to.
         """
         return register_io_source(
-            Reader(self, settings, thread), schema=self.schema, explain_name=f"DUCKDB {' '.join(self.sql().split())}"
+            Reader(self, settings, thread), schema=self.schema, explain_name=f"DUCKDB {' '.join(self.body.split())}{self.suffix}"
         )
 
 

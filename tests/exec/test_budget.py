@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from polar_llama.exec.base import Tally
-from polar_llama.exec.budget import FIRST_ANSWER, Budget, Meter
+from polar_llama.exec.base import Later, Tally
+from polar_llama.exec.budget import Budget, Meter
 from polar_llama.exec.price import FREE, Price, price
+from polar_llama.exec.tokens import FIRST_ANSWER
 from polar_llama.providers.base import Failure
 
 CENT = Price(input=0.01, cached=0.001, output=0.02)
@@ -77,7 +78,56 @@ def test_what_is_in_flight_holds_its_share():
     while budget.admit(one) is None:
         one.tally.sent += 1
     assert one.tally.sent == 3  # 0.29 each
-    assert budget.reason == "one more request could exceed max_cost=$1 (3 were sent)"
+    assert isinstance(budget.admit(one), Later)
+    one.tally.replied = 3
+    one.tally.output_tokens = 3 * 30
+    one.tally.input_tokens = 3
+    stopped = budget.admit(one)
+    assert isinstance(stopped, Failure)
+    assert stopped.message == budget.reason
+    assert budget.reason == "one more request could exceed max_cost=$1 ($1.83 were spent on 3 requests)"
+
+
+def test_what_others_really_cost_makes_room():
+    budget = Budget(None, 1.0)
+    one, woken = Meter(Tally(), CENT, overhead=0, max_tokens=14), []
+    budget.add(one)
+    one.saw(["four"])
+    while (said := budget.admit(one)) is None:
+        one.tally.sent += 1
+    assert isinstance(said, Later)
+    said.then(lambda: woken.append("woken"))
+    one.tally.replied, one.tally.input_tokens, one.tally.output_tokens = 1, 1, 1
+    budget.settled(one)
+    assert woken == ["woken"]
+    assert budget.admit(one) is None
+
+
+def test_a_call_whose_answers_may_have_any_length_asks_once_first():
+    budget = Budget(None, 100.0)
+    one = Meter(Tally(), CENT, overhead=0, max_tokens=None)
+    budget.add(one)
+    one.saw(["four"])
+    assert budget.admit(one) is None
+    one.tally.sent = 1
+    assert isinstance(budget.admit(one), Later)
+    one.tally.replied, one.tally.input_tokens, one.tally.output_tokens = 1, 1, 400
+    budget.settled(one)
+    while (said := budget.admit(one)) is None:
+        one.tally.sent += 1
+    assert isinstance(said, Later)
+    assert one.tally.sent == 12  # at 8.01 each
+
+
+def test_the_longest_answer_so_far_is_what_one_in_flight_may_cost():
+    one = meter(Tally(sent=3))
+    for output in (10, 500, 20):
+        one.tally.replied += 1
+        one.tally.input_tokens += 1
+        one.tally.output_tokens += output
+        one.replied()
+    assert one.longest == 500
+    assert one.committed(more=1) - one.spent == pytest.approx(1 * 0.01 + 500 * 0.02)
 
 
 def test_two_calls_share_the_money():

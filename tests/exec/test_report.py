@@ -68,11 +68,11 @@ def test_it_is_a_frame():
     got = report.to_frame()
     assert got.columns == [
         "call", "model", "rows", "null_prompts", "distinct", "cached", "shared", "sent", "retried", "failed",
-        "input_tokens", "output_tokens", "cached_tokens", "seconds", "cost_usd",
+        "input_tokens", "output_tokens", "cached_tokens", "stored_tokens", "unenforced", "seconds", "cost_usd",
     ]  # fmt: skip
     assert got.row(0) == (
         "a", "openai:gpt-4o-mini", 5_000, 12, 1_000, 200, 0, 801, 1, 3,
-        10_000_000, 1_000_000, 0, 1.5, pytest.approx(2.1),
+        10_000_000, 1_000_000, 0, 0, 0, 1.5, pytest.approx(2.1),
     )  # fmt: skip
     assert got["cost_usd"].to_list()[1] is None
     assert RunReport((), 0.0).to_frame().schema == got.schema

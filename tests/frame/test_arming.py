@@ -167,7 +167,7 @@ UNCAPTURABLE: dict[str, tuple[str, Callable[[pl.LazyFrame], Any]]] = {
     "drop": ("write it in select", lambda lf: lf.drop(pll.llm("q"))),  # type: ignore[arg-type]
     "unpivot": ("write it in select", lambda lf: lf.unpivot(on=pll.llm("q"))),  # type: ignore[arg-type]
     "match_to_schema": (
-        "write it in select",
+        "put it in a column first",
         lambda lf: lf.match_to_schema({**small().schema, "z": pl.String}, missing_columns={"z": pll.llm("q")}),
     ),
     "no frame": ("not in the frame", lambda lf: pl.select(pll.llm("q"))),

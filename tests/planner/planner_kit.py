@@ -83,14 +83,21 @@ def answer(prompt: str, returns: Any = str) -> Any:
     return values[returns]()
 
 
-def by_hand(prompt: str | pl.Expr, *, returns: Any = str) -> pl.Expr:
-    """What `llm` gives, as a Python function of each row."""
+def answered_by(function: Callable[[str, Any], Any]) -> Callable[..., pl.Expr]:
+    """A stand-in for `llm` that answers row by row, by a function of the prompt and of what it returns."""
 
-    def answers(prompts: pl.Series) -> pl.Series:
-        values = [None if p is None else answer(p, returns) for p in prompts.to_list()]
-        return pl.Series(prompts.name, values, dtype=DTYPES[returns])
+    def llm(prompt: str | pl.Expr, *, returns: Any = str) -> pl.Expr:
+        def answers(prompts: pl.Series) -> pl.Series:
+            values = [None if p is None else function(p, returns) for p in prompts.to_list()]
+            return pl.Series(prompts.name, values, dtype=DTYPES[returns])
 
-    return _prompts(prompt).map_batches(answers, return_dtype=DTYPES[returns], is_elementwise=True).alias("llm")
+        return _prompts(prompt).map_batches(answers, return_dtype=DTYPES[returns], is_elementwise=True).alias("llm")
+
+    return llm
+
+
+by_hand = answered_by(answer)
+"""What `llm` gives, as a Python function of each row."""
 
 
 def _prompts(prompt: str | pl.Expr) -> pl.Expr:
@@ -194,7 +201,6 @@ def asking() -> Iterator[None]:
     PURE.asked.clear()
     with settings.session(model="pure:model", cache="off", progress=False):
         yield
-    assert len(set(PURE.asked)) == len(PURE.asked), "nothing is asked twice in a run"
 
 
 class PureStages:
@@ -254,6 +260,7 @@ def engine(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] = RULES, on:
     with asking():
         plan = plan_of(query(frame, pll.llm))
         result = collected(plan, settings.current(), lambda native: native.collect(engine=on), on, rules)
+    assert len(set(PURE.asked)) == len(PURE.asked), "nothing is asked twice in a run"
     return Ran(result, frozenset(PURE.asked))
 
 

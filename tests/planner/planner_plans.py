@@ -137,6 +137,17 @@ def _case(rng: Random, kinds: Sequence[str], least: int) -> Case:
     return Case(tuple(verbs), rows, wide)
 
 
+def _writable(dtype: pl.DataType) -> bool:
+    """Whether the judge can write a value into a prompt as Polars does, alone or inside of another."""
+    match dtype:
+        case pl.List():
+            return _writable(pl.Series(dtype=dtype).explode().dtype)
+        case pl.Struct():
+            return all(_writable(pl.Series(dtype=field.dtype).dtype) for field in dtype.fields)
+        case _:
+            return dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Enum)
+
+
 class Step:
     """Draws one verb for a frame of a known schema."""
 
@@ -170,7 +181,7 @@ class Step:
     def prompt(self, depth: int) -> str:
         """The first argument of a call."""
         text = self.named(pl.String)
-        writable = [n for n, t in self.schema.items() if t.base_type() not in (pl.Binary, pl.Categorical, pl.Float64)]
+        writable = [n for n, t in self.schema.items() if _writable(t) or isinstance(t, pl.Decimal | pl.Datetime)]
         field = self.one(*writable) if writable else None
         kind = self.number(0, 11)
         if kind <= 4 and field is not None:
@@ -280,7 +291,7 @@ class Step:
             lambda: f"({sub()} + {sub()})",
             lambda: f"{sub()}.str.to_uppercase()",
             lambda: f"{sub()}.first()",
-            lambda: f"{sub()}.first().over('{self.column()}')",
+            lambda: f"{self.moved(sub)}.first().over('{self.column()}')",
             lambda: f"{self.moved(sub)}.shift(-1)",
         )
         return self.one(*forms)()
@@ -341,7 +352,7 @@ class Step:
         )
 
     def rows(self) -> str:
-        n, offset = self.number(0, 4), self.number(-4, 4)
+        n, offset = self.number(1, 4), self.number(-4, 4)
         return self.one(
             f".head({n})",
             f".head({n})",
@@ -454,7 +465,7 @@ class Step:
         return self.one(
             ".pipe(lambda d: pl.concat([d, d]))",
             f".pipe(lambda d: pl.concat([d, d.filter({self.boolean(0)})]))",
-            f".pipe(lambda d: pl.concat([d.head(2), d.tail(2)]).head({self.number(0, 4)}))",
+            f".pipe(lambda d: pl.concat([d.head(2), d.tail(2)]).head({self.number(1, 4)}))",
             ".pipe(lambda d: pl.concat([d, other.with_columns(a=llm('{z}'))], how='diagonal'))",
             ".pipe(lambda d: pl.concat([d, other.select(z1='z')], how='horizontal_extend'))",
             ".pipe(lambda d: pl.concat([d, d.reverse()], how='vertical_relaxed'))",

@@ -13,11 +13,13 @@ from planner_plans import Case, cases, smallest
 
 from polar_llama.errors import PlanError
 from polar_llama.planner.nodes import Filter, Slice
+from polar_llama.planner.optimizer import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from polar_llama.planner.nodes import Plan
+    from polar_llama.planner.optimizer import Rule
 
 REFUSED = ("gives one answer here", "is one for each row of a group", "expands to columns of the frame beside a call")
 """What a query that Polars would run may be told by the planner, before anything is asked."""
@@ -44,19 +46,32 @@ def by_polars(case: Case) -> pl.DataFrame:
         raise
 
 
-def differs(case: Case) -> bool:
+def differs(case: Case, rules: Sequence[Rule]) -> bool:
     """Whether a case fails, for making it smaller."""
     try:
         expected = judged(case.query, case.frame)
     except Exception:  # noqa: BLE001 -- without a verb, later ones may not stand
         return False
     try:
-        assert_equivalent(case.query, case.frame, expected=expected)
+        assert_equivalent(case.query, case.frame, rules, expected)
     except PlanError:
         return False
     except Exception:  # noqa: BLE001 -- frames that differ, or an error of the planner
         return True
     return False
+
+
+def prove(case: Case, rules: Sequence[Rule] = RULES) -> tuple[int, int]:
+    """`assert_equivalent`, with the smallest query that fails in the error's notes."""
+    expected = by_polars(case)
+    try:
+        return assert_equivalent(case.query, case.frame, rules, expected)
+    except PlanError:
+        raise
+    except Exception as error:
+        small = smallest(case, lambda c: differs(c, rules))
+        error.add_note(f"fails: {small.source}  # rows={small.rows}, wide={small.wide}")
+        raise
 
 
 def test_2000_random_plans_are_equal_and_ask_no_more() -> None:
@@ -67,17 +82,12 @@ def test_2000_random_plans_are_equal_and_ask_no_more() -> None:
     @given(cases())
     def check(case: Case) -> None:
         nonlocal refused, naive, optimised
-        expected = by_polars(case)
         try:
-            before, after = assert_equivalent(case.query, case.frame, expected=expected)
+            before, after = prove(case)
         except PlanError as error:
             assert any(text in str(error) for text in REFUSED)
             refused += 1
             assume(condition=False)
-            raise
-        except Exception as error:
-            small = smallest(case, differs)
-            error.add_note(f"{small.source}  # rows={small.rows}, wide={small.wide}")
             raise
         checked.add(case)
         naive, optimised = naive + before, optimised + after
@@ -93,6 +103,7 @@ def test_random_plans_are_equal_on_the_real_engine(on: str) -> None:
     @seen(75)
     @given(cases())
     def check(case: Case) -> None:
+        assume(on == "in-memory" or ".unpivot(" not in case.source)  # its order is not the streaming engine's
         expected = by_polars(case)
         try:
             naive = engine(case.query, case.frame, rules=(), on=on)
@@ -114,22 +125,20 @@ def swap_filter_and_head(node: Plan) -> Plan:
     return node
 
 
-def ask_again_above(node: Plan) -> Plan:
+def forget_filter(node: Plan) -> Plan:
     """`Filter(x) -> x`: every row passes."""
     return node.input if isinstance(node, Filter) else node
 
 
-@pytest.mark.parametrize("unsafe", [swap_filter_and_head, ask_again_above])
-def test_an_unsafe_rule_is_caught(unsafe: Callable[[Plan], Plan]) -> None:
+@pytest.mark.parametrize(("unsafe", "verbs"), [(swap_filter_and_head, 3), (forget_filter, 2)])
+def test_an_unsafe_rule_is_caught(unsafe: Rule, verbs: int) -> None:
     @seen(1_000)
     @given(cases(("answered", "filter", "rows")))
     def check(case: Case) -> None:
-        expected = by_polars(case)
-        try:
-            assert_equivalent(case.query, case.frame, [unsafe], expected)
-        except PlanError:
-            assume(condition=False)
+        prove(case, [unsafe])
 
     with pytest.raises(AssertionError, match="DataFrames are different") as caught:
         check()
-    assert "Case(" in "".join(caught.value.__notes__)
+    (found,) = [note for note in caught.value.__notes__ if note.startswith("fails: lf.")]
+    assert found.count("\n") == 0
+    assert sum(found.count(verb) for verb in (".filter(", ".remove(", ".head(", ".slice(", ".first(")) <= verbs

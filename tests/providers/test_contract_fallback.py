@@ -205,3 +205,43 @@ async def test_a_server_that_passes_over_schemas(script: Script, connect: Connec
     assert first.usage.input == 7 * (len(tried) - 1) + (5 if follows else 7), "all that was paid for is counted"
     assert second.text == other.text == first.text
     assert not first.native
+
+
+async def test_an_answer_that_was_cut_off_proves_nothing(script: Script, connect: Connect) -> None:
+    prose = [{"type": "text", "text": "Seven is"}]
+
+    def reply(number: int, body: Any) -> httpx.Response:
+        ended = "end_turn" if number else "max_tokens"
+        return (
+            anthropic(body)
+            if form(body) == "tool"
+            else httpx.Response(200, json={"content": prose, "stop_reason": ended})
+        )
+
+    script.reply = reply
+    async with script.client() as client, connect("anthropic", KEYS, client) as provider:
+        assert (await asked(provider, Ask("smollm", schema=SCHEMA))).finish == "length"
+        assert (await asked(provider, Ask("smollm", schema=SCHEMA))).text == '{"n":1}'
+    assert [form(body) for body in script.bodies] == ["schema", "schema", "tool"]
+
+
+async def test_passing_over_one_form_and_refusing_the_next(script: Script, connect: Connect) -> None:
+    def reply(_number: int, body: Any) -> httpx.Response:
+        if form(body) == "tool":
+            return httpx.Response(400, json={"error": {"message": "tools are not supported", "type": "x"}})
+        prose = [{"type": "text", "text": "Seven is prime."}]
+        return anthropic(body) if form(body) == "prompt" else httpx.Response(200, json={"content": prose})
+
+    script.reply = reply
+    async with script.client() as client, connect("anthropic", KEYS, client) as provider:
+        for _ in range(2):
+            assert json.loads((await asked(provider, Ask("smollm", schema=SCHEMA))).text) == {"n": 1}
+    assert [form(body) for body in script.bodies] == ["schema", "tool", "prompt", "prompt"]
+
+
+async def test_one_schema_beyond_the_subset_says_nothing_of_others(script: Script, connect: Connect) -> None:
+    taking(script, "anthropic", "schema", "prompt")
+    async with script.client() as client, connect("anthropic", KEYS, client) as provider:
+        for schema in (OPEN, OPEN, SCHEMA):
+            await asked(provider, Ask("smollm", schema=schema))
+    assert [form(body) for body in script.bodies] == ["tool", "prompt", "prompt", "schema"]

@@ -189,3 +189,25 @@ async def test_prompts_come_after_what_all_rows_share(script: Script, connect: C
         content = script.requests[-1].content
         assert content.index(b"shared") < content.index(b"the row")
         assert from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"), [("anthropic", "claude-haiku-5-5"), ("bedrock", "amazon.nova-lite-v1:0")]
+)
+async def test_the_end_of_the_examples_is_marked_too(connect: Connect, provider: str, model: str) -> None:
+    seen: list[Any] = []
+
+    def answer(request: Any) -> str:
+        seen.append(request.body)
+        return "ok"
+
+    long = json.dumps([["q", "🦙" * 2000]], ensure_ascii=False)
+    with Emulator(answer=answer) as emulator:
+        async with connect(provider, emulator.environ()) as made:
+            for examples in ('[["q","a"]]', long):
+                said = await made.complete(Request(Ask(model, system="short", examples=examples), "?"))
+                assert isinstance(said, Response)
+    mark = "cache_control" if provider == "anthropic" else "cachePoint"
+    marked = [[mark in json.dumps(turn) for turn in body["messages"]] for body in seen]
+    assert marked == [[False, False, False], [False, True, False]]
+    assert not any(mark in json.dumps(body["system"]) for body in seen)

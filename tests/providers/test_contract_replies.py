@@ -15,9 +15,11 @@ from polar_llama.errors import ConfigurationError
 from polar_llama.providers.base import Ask, Connection, Failure, Request, Response, Usage
 from polar_llama.providers.bedrock_reply import read_reply
 from polar_llama.providers.registry import create
+from polar_llama.transport import open_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from tests.providers.conftest import Connect, Script
 
@@ -29,9 +31,10 @@ ENVIRON = {
     "anthropic": {"ANTHROPIC_API_KEY": KEY},
     "gemini": {"GEMINI_API_KEY": KEY},
     "groq": {"GROQ_API_KEY": KEY},
+    "bedrock": {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-north-1"},
     "azure": {"AZURE_OPENAI_API_KEY": KEY, "AZURE_OPENAI_ENDPOINT": "https://my.openai.azure.com"},
 }
-HTTP = sorted(ENVIRON)
+HTTP = sorted(ENVIRON.keys() - {"bedrock"})
 PROMPT = "the walrus rides at midnight"
 ASK = Ask("m")
 TYPED = Ask("m", schema='{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}')
@@ -441,7 +444,7 @@ async def test_base_urls_may_hold_the_version(script: Script, connect: Connect) 
         assert str(script.requests[-1].url) == "http://127.0.0.1:8080/openai/v1/chat/completions"
 
 
-@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "bedrock"])
 async def test_a_lone_surrogate_is_not_sent(script: Script, connect: Connect, name: str) -> None:
     said = await ask(script, connect, name, Request(ASK, "a\ud800b"))
     assert isinstance(said, Failure)
@@ -461,3 +464,48 @@ async def test_turns_that_cannot_be_sent(script: Script, connect: Connect, name:
     said = await ask(script, connect, name, Request(Ask("m", conversation=True), json.dumps(turns)))
     assert isinstance(said, Failure)
     assert (said.kind, script.requests) == ("bad_request", [])
+
+
+@pytest.mark.parametrize(("name", "variable"), [("anthropic", "ANTHROPIC_API_KEY"), ("gemini", "GEMINI_API_KEY")])
+async def test_keys_that_are_none(script: Script, connect: Connect, name: str, variable: str) -> None:
+    said = await ask(script, connect, name, **{variable: "kéy\n123"})
+    assert isinstance(said, Failure)
+    assert (said.kind, script.requests) == ("auth", [])
+    assert variable in said.message
+    assert "kéy" not in said.message
+
+
+async def test_a_key_may_go_away(script: Script) -> None:
+    secrets = {"ANTHROPIC_API_KEY": KEY}
+    provider = create("anthropic", Connection({}, secrets.get, lambda: pytest.fail("nothing is sent")))
+    secrets.clear()
+    said = await provider.complete(Request(ASK, PROMPT))
+    assert isinstance(said, Failure)
+    assert (said.kind, "ANTHROPIC_API_KEY is not set any more" in said.message) == ("auth", True)
+
+
+async def test_amazon_without_credentials(
+    script: Script, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    async with script.client() as client, connect("bedrock", {"AWS_REGION": "eu-north-1"}, client) as provider:
+        said = await provider.complete(Request(ASK, PROMPT))
+    assert isinstance(said, Failure)
+    assert (said.kind, script.requests) == ("auth", [])
+    assert "set AWS_ACCESS_KEY_ID" in said.message
+
+
+async def test_amazon_takes_new_credentials(script: Script) -> None:
+    answer = {"output": {"message": {"role": "assistant", "content": [{"text": "42"}]}}, "stopReason": "end_turn"}
+    script.reply = saying(200, answer)
+    secrets = dict(ENVIRON["bedrock"])
+    async with script.client() as client:
+        transport = open_transport(client)
+        provider = create("bedrock", Connection({"AWS_REGION": "eu-north-1"}, secrets.get, lambda: transport))
+        for key in ("AKIAOLD", "AKIAOLD", "AKIANEW"):
+            secrets["AWS_ACCESS_KEY_ID"] = key
+            assert isinstance(await provider.complete(Request(ASK, PROMPT)), Response)
+        await provider.aclose()
+    shown = [r.headers["authorization"].partition("Credential=")[2].partition("/")[0] for r in script.requests]
+    assert shown == ["AKIAOLD", "AKIAOLD", "AKIANEW"]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from sql_kit import MODEL, Bench
+from sql_kit import MODEL, ORACLE, Bench, Oracle
 
 from polar_llama import settings
 from polar_llama.providers.registry import register_provider
@@ -32,6 +32,15 @@ def small() -> Iterator[Bench]:
 
 @pytest.fixture
 def bench(small: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    register_provider("oracle", lambda _: small.oracle)
     monkeypatch.setattr(settings, "_configured", {"model": MODEL, "cache": "off"})
     return small
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Oracle:
+    monkeypatch.setattr(settings, "_configured", {"model": MODEL, "cache": "use"})
+    ORACLE.asked.clear()
+    return ORACLE
+
+
+register_provider("oracle", lambda _: ORACLE)

@@ -61,6 +61,10 @@ class Oracle:
         pass
 
 
+ORACLE = Oracle()
+"""The only one: a provider lives as long as the process."""
+
+
 def said(request: Request) -> str:
     if request.ask.schema is None:
         return answer_text(request.prompt)
@@ -138,7 +142,7 @@ class Bench:
     """Runs a query in both and compares."""
 
     def __init__(self, tables: Mapping[str, pl.DataFrame]) -> None:
-        self.oracle = Oracle()
+        self.oracle = ORACLE
         self.tables = dict(tables)
         self.con = oracle_connection()
         for name, frame in tables.items():

@@ -12,6 +12,7 @@ from polar_llama.planner.answers import stack, unstack
 from polar_llama.planner.exprs import conjuncts
 from polar_llama.planner.masks import any_of, needed
 from polar_llama.planner.nodes import Answer, Filter, Prompt, Select, WithColumns, expression
+from polar_llama.planner.resolve import schema_of
 
 if TYPE_CHECKING:
     from polar_llama.planner.masks import Asked, Mask
@@ -40,7 +41,7 @@ def _one_masked(node: Filter | Select | WithColumns) -> Filter | Select | WithCo
         found = _rendered(base, answer.column) if is_answer(answer.column) else None
         if found is not None and not found[1].masked and answer.column in _roots(node):
             asked: Asked = "true" if isinstance(node, Filter) else "value"
-            mask = any_of(needed(part, answer.column, asked) for part in _parts(node))
+            mask = any_of(needed(part, answer.column, schema_of(node.input), asked) for part in _parts(node))
             return replace(node, input=_masked(answers, base, answer, found, mask))
     return node
 

@@ -43,13 +43,20 @@ def narrow_first(node: Plan) -> Plan:
     """
     if not isinstance(node, _Rows) or (isinstance(node, Native) and node.verb not in _KEEPERS):
         return node
-    below = node.input
-    if not isinstance(below, WithColumns | Native) or not asks(below):
+    passed: list[WithColumns | Native] = []
+    below, read = node.input, reads_of(node)[0]
+    while isinstance(below, WithColumns | Native) and asks(below):
+        made = _made(below)
+        if made is None or touches(read, made):
+            break
+        passed.append(below)
+        below = below.input
+    if not passed:
         return node
-    made = _made(below)
-    if made is None or touches(reads_of(node)[0], made):
-        return node
-    return replace(below, input=replace(node, input=below.input, schema=below.input.schema), schema=node.schema)
+    plan: Plan = replace(node, input=below, schema=below.schema)
+    for step in reversed(passed):
+        plan = replace(step, input=plan)
+    return plan
 
 
 def _made(node: WithColumns | Native) -> frozenset[str] | None:

@@ -32,7 +32,7 @@ def order_filters(node: Plan) -> Plan:
     if isinstance(below, Sort):
         maintains_order = bool(below.options[2])
         return _swapped(node, below) if maintains_order else node
-    return _swapped(node, below) if cannot_raise(node.predicate) else node
+    return _swapped(node, below) if cannot_raise(node.predicate, node.schema) else node
 
 
 def _swapped(above: Filter, below: Filter | Sort) -> Plan:

@@ -1,0 +1,156 @@
+"""How little is asked: 1,000 rows with 100 different questions, ten of them in each of ten categories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from polar_llama.frame.llm import llm
+from polar_llama.sqlfront import sql
+
+if TYPE_CHECKING:
+    from sql_kit import Oracle
+    from pathlib import Path
+    from typing import Any, Literal
+
+ROWS = pl.DataFrame({"i": range(1000)}).with_columns(
+    question=pl.format("question {}", pl.col("i") % 100), cat=pl.col("i") % 10, x=(pl.col("i") * 7919) % 1000
+)
+KEPT = pl.DataFrame({"i": range(0, 1000, 10)})  # 100 rows, 10 questions
+TRIPLED = pl.DataFrame({"i": list(range(1000)) * 3})
+
+CASES: tuple[tuple[int, str], ...] = (
+    (100, "SELECT *, llm(question) AS a FROM t"),
+    (10, "SELECT *, llm(question) AS a FROM t WHERE cat = 3"),
+    (10, "SELECT * FROM (SELECT *, llm(question) AS a FROM t) WHERE cat = 3"),
+    (10, "WITH asked AS (SELECT *, llm(question) AS a FROM t) SELECT * FROM asked WHERE cat = 3"),
+    (10, "SELECT * FROM t WHERE llm_bool(question) AND cat = 3"),
+    (10, "SELECT * FROM t WHERE cat = 3 AND llm_bool(question)"),
+    (10, "SELECT *, llm(question) AS a FROM t LIMIT 10"),
+    (10, "SELECT * FROM (SELECT *, llm(question) AS a FROM t) LIMIT 10"),
+    (10, "SELECT *, llm(question) AS a FROM t ORDER BY x LIMIT 10"),
+    (10, "SELECT * FROM (SELECT *, llm(question) AS a FROM t) ORDER BY x DESC LIMIT 10"),
+    (5, "SELECT *, llm(question) AS a FROM t ORDER BY i LIMIT 5 OFFSET 20"),
+    (0, "SELECT i FROM (SELECT *, llm(question) AS a FROM t)"),
+    (0, "SELECT count(*) FROM (SELECT *, llm(question) AS a FROM t)"),
+    (0, "WITH asked AS (SELECT *, llm(question) AS a FROM t) SELECT count(*) FROM asked JOIN asked AS b USING (i)"),
+    (0, "SELECT *, llm(question) AS a FROM t LIMIT 0"),
+    (0, "SELECT *, llm(question) AS a FROM t WHERE false"),
+    (0, "SELECT llm(NULL) AS a FROM t"),
+    (1, "SELECT llm('one question') AS a FROM t"),
+    (100, "SELECT llm(question) AS a, llm(question) AS b FROM t"),
+    (100, "SELECT a, llm(question) AS b FROM (SELECT question, llm(question) AS a FROM t)"),
+    (100, "SELECT s.name, s.age FROM (SELECT llm(question, returns := 'STRUCT(name VARCHAR, age BIGINT)') AS s FROM t)"),
+    (100, "SELECT llm_bool(question) AS b FROM t WHERE llm_bool(question)"),
+    (10, "SELECT * FROM (SELECT i, llm(question) AS a FROM t) AS a JOIN k USING (i)"),
+    (10, "SELECT a.i, a.a FROM (SELECT i, llm(question) AS a FROM t) AS a SEMI JOIN k USING (i)"),
+    (10, "SELECT i, llm(question) AS a FROM t WHERE i IN (SELECT i FROM k)"),
+    (100, "SELECT a.a FROM (SELECT i, llm(question) AS a FROM t) AS a JOIN d ON a.i = d.i"),
+    (10, "SELECT llm(question) AS a FROM t JOIN k ON t.i = k.i"),
+    (10, "SELECT count(*) FROM t JOIN k ON t.i = k.i AND llm_bool(t.question)"),
+    (10, "SELECT k.i FROM k LEFT JOIN t ON t.i = k.i AND llm_bool(t.question)"),
+    (10, "SELECT k.i FROM k WHERE EXISTS (SELECT 1 FROM t WHERE t.i = k.i AND llm_bool(t.question))"),
+    (10, "SELECT k.i, (SELECT llm(question) FROM t WHERE t.i = k.i) AS a FROM k"),
+    (10, "SELECT CASE WHEN cat = 3 THEN llm(question) ELSE 'no' END AS a FROM t"),
+    (20, "SELECT CASE WHEN cat = 3 THEN llm(question) WHEN cat = 4 THEN llm(question) END AS a FROM t"),
+    (10, "SELECT * FROM t WHERE cat <> 3 OR llm_bool(question)"),
+    (10, "SELECT coalesce(CASE WHEN cat <> 3 THEN 'known' END, llm(question)) AS a FROM t"),
+    (10, "SELECT cat, llm('Sum up: ' || string_agg(question, ',' ORDER BY i)) AS a FROM t GROUP BY cat"),
+    (2, "SELECT cat, llm(cat::VARCHAR || max(question)) AS a FROM t GROUP BY cat HAVING cat < 2"),
+    (3, "SELECT cat, llm('top' || cat) AS a FROM t GROUP BY cat ORDER BY count(*), cat LIMIT 3"),
+    (10, "SELECT i, llm(question) AS a FROM t QUALIFY row_number() OVER (PARTITION BY cat ORDER BY i) = 1"),
+    (10, "SELECT DISTINCT ON (cat) cat, llm(question) AS a FROM t ORDER BY cat, i"),
+    (10, "SELECT count(*) FILTER (WHERE cat = 3 AND llm_bool(question)) AS n, count(*) FROM t"),
+    (10, "SELECT sum(CASE WHEN cat = 3 THEN llm(question, returns := 'BIGINT') END) AS n FROM t"),
+    (10, "SELECT llm(question) AS a FROM t WHERE cat = 3 UNION ALL SELECT llm(question) FROM t WHERE cat = 3"),
+    (1, "SELECT count(*) FROM t WHERE llm_bool('always the same')"),
+    (10, "SELECT llm(question) AS a FROM (SELECT * FROM t WHERE cat = 3 ORDER BY x LIMIT 50)"),
+)
+
+
+@pytest.mark.parametrize(("requests", "query"), CASES, ids=[query for _, query in CASES])
+def test_no_more_is_asked_than_matters(oracle: Oracle, requests: int, query: str) -> None:
+    frame = sql(query, t=ROWS, k=KEPT, d=TRIPLED)
+    frame.collect_schema()
+    assert not oracle.asked
+    done = frame.collect()
+    assert len(oracle.asked) == requests
+    again = sql(query, t=ROWS.lazy(), k=KEPT, d=TRIPLED).collect()
+    assert len(oracle.asked) == requests, "the second run is all from the cache"
+    assert sorted(done.rows(), key=repr) == sorted(again.rows(), key=repr)
+
+
+def test_a_chain_asks_for_the_rows_that_are_left(oracle: Oracle) -> None:
+    query = "SELECT llm('b ' || a) AS b FROM (SELECT cat, llm(question) AS a FROM t) WHERE a LIKE '%~1' AND cat = 3"
+    done = sql(query, t=ROWS).collect()
+    chained = [prompt for prompt in oracle.asked if prompt.startswith("b ")]
+    assert len(oracle.asked) - len(chained) == 10
+    assert 0 < len(chained) == done["b"].n_unique() < 10
+
+
+def test_a_limit_above_a_condition_on_answers_stops_early(oracle: Oracle) -> None:
+    done = sql("SELECT i FROM t WHERE llm_bool(question) LIMIT 3", t=ROWS).collect()
+    assert len(done) == 3
+    assert len(oracle.asked) < 50
+
+
+@pytest.mark.parametrize(
+    ("query", "returns"),
+    [
+        ("SELECT llm(question) AS a FROM t", str),
+        ("SELECT llm_bool(question) AS a FROM t", bool),
+        ("SELECT llm(question, returns := 'BOOLEAN') AS a FROM t", bool),
+        ("SELECT llm(question, returns := 'BIGINT') AS a FROM t", int),
+        ("SELECT llm(question, returns := 'INTEGER') AS a FROM t", pl.Int32),
+    ],
+)
+def test_answers_are_shared_with_the_frame_form(oracle: Oracle, query: str, returns: Any) -> None:
+    ours = sql(query, t=ROWS).collect()
+    assert len(oracle.asked) == 100
+    theirs = ROWS.lazy().select(a=llm("question", returns=returns)).collect()
+    assert len(oracle.asked) == 100, "the frame form finds every answer"
+    assert ours.equals(theirs)
+    assert ours.schema == theirs.schema
+
+
+def test_labels_are_shared_with_the_frame_form(oracle: Oracle) -> None:
+    from typing import Literal
+
+    labels = Literal["refund", "other"]
+    theirs = ROWS.lazy().select(a=llm("question", returns=labels, system="Be brief.")).collect()
+    ours = sql("SELECT llm_class(question, ['refund', 'other'], system := 'Be brief.') AS a FROM t", t=ROWS).collect()
+    enum = sql("SELECT llm(question, returns := 'ENUM(''refund'', ''other'')', system := 'Be brief.') AS a FROM t", t=ROWS)
+    assert ours.equals(theirs)
+    assert ours.schema == theirs.schema
+    assert enum.collect().equals(theirs)
+    assert len(oracle.asked) == 100
+
+
+def test_the_result_goes_on_in_polars(oracle: Oracle) -> None:
+    frame = sql("SELECT *, llm(question) AS a FROM t", t=ROWS)
+    assert isinstance(frame, pl.LazyFrame)
+    assert frame.filter(cat=3).select("a").collect().height == 100
+    assert len(oracle.asked) == 10
+    assert frame.head(10).collect().height == 10
+    assert frame.select("i").collect().width == 1
+    assert len(oracle.asked) == 19  # question 3 was known
+
+
+def test_a_peeled_result_is_read_as_far_as_it_is_wanted(oracle: Oracle) -> None:
+    frame = sql("SELECT cat, llm_bool(question) AS b, count(*) AS n FROM t GROUP BY ALL", t=ROWS)
+    assert frame.select(pl.col("n").sum()).collect().item() == 1000
+    assert frame.sort("cat", "b").head(1).collect().height == 1
+
+
+def test_parquet_is_read_as_far_as_it_is_needed(oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ROWS.write_parquet(tmp_path / "rows.parquet")
+    monkeypatch.chdir(tmp_path)
+    query = "SELECT llm(question) AS a FROM '*.parquet' WHERE cat = 3 AND llm_bool(question)"
+    frame = sql(query)
+    plan = frame.llm.explain()  # type: ignore[attr-defined]
+    assert "cat = 3" in plan
+    assert "DUCKDB SELECT" in plan
+    assert frame.collect().height > 0
+    assert len(oracle.asked) <= 20
