@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import cached, cpu, faults, overhead, throughput
+from benchmarks import cached, cpu, faults, importing, overhead, throughput
 
 LINES = {
     "distinct": throughput.distinct,
@@ -18,6 +18,7 @@ LINES = {
     "crowded": faults.crowded,
     "armed": overhead.armed,
     "planning": overhead.planning,
+    "imported": importing.imported,
 }
 
 

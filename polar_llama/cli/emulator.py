@@ -20,12 +20,11 @@ def add(commands: Any) -> None:
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see polar-llama emulator --help")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, takes_rest=True)
 
 
 def _run(given: argparse.Namespace) -> int:
     from polar_llama.testing.__main__ import main
 
-    main(given.arguments)
+    main(given.rest)
     return 0

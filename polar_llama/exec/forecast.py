@@ -1,7 +1,7 @@
 """What a run would send, counted without sending: prompts are digested and looked up, and that is all.
 
 Nothing is written, also no cache directory is made. Retries, and second askings after an answer that
-does not validate, are not foreseen.
+does not validate, are not foreseen. Texts for embeddings count one by one, though a request takes many.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class Forecast:
             figures.asked.seen.update(key for key in one.new if isinstance(key, bytes))
             most = counts.rows
         share = min(1.0, most / max(1, counts.requests))
-        figures.exact = figures.exact and exact and counts.exact
+        figures.exact = figures.exact and exact and counts.exact and not figures.asked.ask.embedding
         figures.rows += min(counts.rows, most)
         figures.prompted += min(counts.prompted, most)
         figures.prompts += min(counts.prompts, most)

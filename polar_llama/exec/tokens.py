@@ -41,8 +41,8 @@ def guess(size: int) -> int:
 
 
 def overhead(ask: Ask) -> int:
-    """UTF-8 bytes that every request of a call carries besides its prompt: the system prompt and the schema."""
-    return len((ask.system or "").encode()) + len((ask.schema or "").encode())
+    """UTF-8 bytes that every request of a call carries besides its prompt: system prompt, schema, examples."""
+    return sum(len((text or "").encode()) for text in (ask.system, ask.schema, ask.examples))
 
 
 class Calibration:
@@ -87,8 +87,8 @@ class Calibration:
             ask: The call.
             short: Whether an answer is a single Boolean, number, date or word of some.
         """
-        if ask.max_tokens is not None:
-            return ask.max_tokens
+        if ask.max_tokens is not None or ask.embedding:
+            return ask.max_tokens or 0
         seen = self._seen.get((identity, ask))
         return seen.output if seen is not None else FIRST_SHORT_ANSWER if short else FIRST_ANSWER
 

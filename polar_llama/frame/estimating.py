@@ -19,6 +19,7 @@ from polar_llama.errors import PlanError
 from polar_llama.exec.forecast import SCHEMA, Counting, Forecast
 from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
+from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages
@@ -166,7 +167,7 @@ class _Counter:
         """Count a stage; None if Polars fails on rows that the run may never see."""
         columns = [Counting(a.column, a.call, known) for a, known in zip(slots.answers, slots.known, strict=True)]
         # As a run reads them: without an order Polars may take other rows for a limit.
-        batches = slots.frame.collect_batches(maintain_order=True, lazy=True)
+        batches = ORIGINALS["collect_batches"](slots.frame, maintain_order=True, lazy=True)
         try:
             return self.forecast.count(batches, columns, exact=slots.exact and self.whole, most=slots.most)
         except pl.exceptions.PolarsError:
@@ -203,14 +204,16 @@ class Copy:
         rows = estimate(optimize(plan), look.counter(settings, whole=False))
         schema = schema_of(plan)
         if rows is not None and rows.exact and not rows.unknown:
-            yield from rows.frame.collect_batches(maintain_order=True, lazy=True)
+            yield from ORIGINALS["collect_batches"](rows.frame, maintain_order=True, lazy=True)
             return
         self.look.is_guess = True
         if rows is None:
             yield schema.to_frame()
             return
-        columns = [pl.lit(None, schema[n]).alias(n) if n in rows.unknown else pl.col(n) for n in schema]
-        yield from select(rows.frame, columns).collect_batches(maintain_order=True, lazy=True)
+        columns = [
+            pl.repeat(None, pl.len(), dtype=schema[n]).alias(n) if n in rows.unknown else pl.col(n) for n in schema
+        ]
+        yield from ORIGINALS["collect_batches"](select(rows.frame, columns), maintain_order=True, lazy=True)
 
     def schema(self) -> pl.Schema:
         """Names and dtypes."""

@@ -11,7 +11,7 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polar_llama.frame.capture import arm
+from polar_llama.frame.capture import ORIGINALS, arm
 from polar_llama.frame.running import bound, planned
 from polar_llama.frame.scope import LEAF, joined, leaf_built, tokens_of
 from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice
@@ -40,7 +40,7 @@ class Leaf:
         with joined(self.token, self.settings, self.thread) as opened:
             opened.claims |= tokens_of(plan)
             native = bound(planned(plan, self.settings_in(opened.settings)), opened.run)
-            yield from native.collect_batches(maintain_order=True, lazy=True)
+            yield from ORIGINALS["collect_batches"](native, maintain_order=True, lazy=True)
 
     def wanted(self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None) -> Plan:
         """The plan with what the surrounding query wants of it: its limit, then its predicate, then its columns."""

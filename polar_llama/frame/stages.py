@@ -9,6 +9,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama.exec.run import Slot
+from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.order import Order
 from polar_llama.planner.nodes import Filter, Scan, Select, apply
 
@@ -40,7 +41,7 @@ class RunStages:
         if self.engine == "in-memory":
             # It has all of it at once in any case, and so needs no thread of Polars', which a forked process lacks.
             return iter([frame._collect_eager()])
-        return iter(frame.collect_batches(maintain_order=True, lazy=True, engine=self.engine))
+        return iter(ORIGINALS["collect_batches"](frame, maintain_order=True, lazy=True, engine=self.engine))
 
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
         """The frame with its slots answered."""

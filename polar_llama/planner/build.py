@@ -15,7 +15,7 @@ import polars.selectors as cs
 
 from polar_llama.call import PREFIX, answers, written
 from polar_llama.errors import PlanError
-from polar_llama.planner.exprs import all_of, bare_column, conjuncts, per_row, reads, row_wise, shown
+from polar_llama.planner.exprs import all_of, bare_column, conjuncts, per_row, reads, row_wise, shown, windowed
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -118,6 +118,7 @@ def _keyed(plan: Plan, keys: Sequence[pl.Expr]) -> tuple[Plan, list[pl.Expr]]:
 
 
 def _around(plan: Plan, exprs: Sequence[pl.Expr], make: Callable[[Plan], Plan]) -> Plan:
+    _check_groups(calls_in(w for e in exprs for w in windowed(e)))
     below, hidden = rendered_below(plan, calls_in(exprs))
     return without(make(below), hidden)
 
@@ -160,7 +161,7 @@ def aggregated(
 
 
 def _check_groups(names: Sequence[str]) -> None:
-    """Refuse prompts that are rendered a row, below the grouping, but look at other rows: those of their group."""
+    """Refuse prompts that are rendered a row, below a grouping or window, but look at other rows: those of a group."""
     for name in names:
         source = written(name).source
         if isinstance(source, pl.Expr) and not row_wise(source):
@@ -189,6 +190,7 @@ def _output(expr: pl.Expr, height: Literal["rows", "select", "groups"]) -> _Outp
     names = calls_in([expr])
     if not names:
         return _Output(expr)
+    _check_groups(calls_in(windowed(expr)))
     answer = None if expr.meta.has_multiple_outputs() else bare_column(expr)
     scalars = [] if height == "rows" else [n for n in names if not _per_row(n)]
     if answer is not None and (scalars or height != "groups"):

@@ -10,9 +10,10 @@ import polars as pl
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.marks import mark, salted
 from polar_llama.planner.nodes import Answer, Filter, Plan, Scan, Slice, inputs
-from polar_llama.planner.rows import Rows, select, stepped, with_columns
+from polar_llama.planner.rows import Rows, select, with_columns
 from polar_llama.planner.rules.stop_early import piecewise
 from polar_llama.planner.sieve import sieve
+from polar_llama.planner.stepping import stepped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

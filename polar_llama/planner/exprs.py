@@ -14,6 +14,7 @@ from polar_llama.call import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+_WINDOW = re.compile(r"\.(over|rolling)\(")
 _RESERVED = re.compile(re.escape(PREFIX) + "[0-9a-f]{24}")
 
 
@@ -157,3 +158,20 @@ def shown(expr: pl.Expr, width: int = 80) -> str:
     """An expression as a person may read it: calls as `llm`, on one line, cut to a width."""
     text = " ".join(_RESERVED.sub("llm", str(expr)).split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def windowed(expr: pl.Expr) -> list[pl.Expr]:
+    """What stands under `over` or `rolling` in an expression: Polars evaluates it group by group.
+
+    There is no public way to ask; a node is recognised by its text, which begins with that of its operand.
+    """
+    found: list[pl.Expr] = []
+    if not _WINDOW.search(str(expr)):
+        return found
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        operands = [] if node.meta.is_literal() else node.meta.pop()
+        found += [o for o in operands if _WINDOW.match(str(node).removeprefix(str(o)))]
+        todo += operands
+    return found

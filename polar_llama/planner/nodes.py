@@ -8,6 +8,7 @@ position. Its *answer* is an `Answer` node above, which fills the slot and is wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -190,7 +191,7 @@ def inputs(node: Plan) -> tuple[Plan, ...]:
 
 def with_inputs(node: Plan, new: tuple[Plan, ...]) -> Plan:
     """The same node on other inputs; the same object when nothing changed."""
-    if all(a is b for a, b in zip(inputs(node), new, strict=True)):
+    if all(map(is_, inputs(node), new)):
         return node
     match node:
         case Scan():

@@ -111,6 +111,8 @@ def source(node: Scan) -> str:
     for columns, paths, name in _SOURCE.findall(lines):
         if columns:
             found.append(f"DataFrame{columns}")
+        elif name.startswith("polar_llama"):
+            found.append("a frame with calls")
         else:
             found.append(name or ", ".join(p.rpartition("/")[2].rpartition("\\")[2] for p in paths.split(", ")))
     first = lines.lstrip()

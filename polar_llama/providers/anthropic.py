@@ -35,7 +35,7 @@ def create(connection: Connection) -> Provider:
     """
     at = endpoint((connection.environ.get("ANTHROPIC_BASE_URL") or BASE_URL), "ANTHROPIC_BASE_URL")
     official = at.host == "api.anthropic.com"
-    wire = AnthropicWire(versioned=at.shown.endswith("/v1"))
+    wire = AnthropicWire(versioned=at.shown.endswith("/v1"), official=official)
     if official and not wire.credential(connection.secret).key:
         raise ConfigurationError(
             "ANTHROPIC_API_KEY is not set, and api.anthropic.com wants a key. Set ANTHROPIC_API_KEY; or set "
@@ -49,25 +49,28 @@ class AnthropicWire:
 
     Args:
         versioned: Whether the base URL ends in `/v1` itself.
+        official: Whether Anthropic itself is asked; what gateways make of schemas is found out.
     """
 
     name = "anthropic-messages"
     forms: tuple[Form, ...] = ("schema", "tool", "prompt")
     about_forms = ("output_config", "output_format", "schema", "grammar", "tool_choice", "tools", "structured output")
 
-    def __init__(self, *, versioned: bool = False) -> None:
+    def __init__(self, *, versioned: bool = False, official: bool = True) -> None:
         self._path = PATH.removeprefix("/v1") if versioned else PATH
+        self._official = official
 
     def best(self, ask: Ask) -> tuple[Form, bool]:
         """Natively from Claude 4.5 on, for schemas in the subset; else by a tool that must be called."""
         takes = takes_schemas(ask.model)
+        known = takes is True and self._official
         if takes is False:
             return "tool", False
         try:
             lower(from_json(ask.schema or "{}"), ANTHROPIC)
         except NotStrictError:
-            return "tool", takes is True
-        return "schema", takes is True
+            return "tool", known
+        return "schema", known
 
     def credential(self, secret: Callable[[str], str | None]) -> Credential:
         """`ANTHROPIC_API_KEY`, else `ANTHROPIC_AUTH_TOKEN`."""

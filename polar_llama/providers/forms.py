@@ -104,7 +104,7 @@ class Forms:
                 return outcome
             named = problem is not None and self._names_form(outcome, problem)
             if problem is None or not (named or _may_mean_form(outcome, problem, known)):
-                return ignored or (outcome if refused is None or outcome.kind in HEALS else refused)
+                return outcome if outcome.kind in HEALS else ignored or refused or outcome
             said = said or named
             refused = refused or outcome
         last = ignored or refused

@@ -30,6 +30,8 @@ BASE_URL = "https://generativelanguage.googleapis.com"
 API_VERSION = "v1"
 """As Google's own client since its version 3; `GOOGLE_GENAI_API_VERSION` sets another one."""
 
+_VERSIONS = ("/v1", "/v1beta", "/v1alpha")
+
 
 def create(connection: Connection) -> Provider:
     """Gemini, or whatever server `GOOGLE_GEMINI_BASE_URL` names.
@@ -40,7 +42,8 @@ def create(connection: Connection) -> Provider:
     environ = connection.environ
     at = endpoint(environ.get("GOOGLE_GEMINI_BASE_URL") or BASE_URL, "GOOGLE_GEMINI_BASE_URL")
     official = at.host.endswith(".googleapis.com")
-    wire = GeminiWire((environ.get("GOOGLE_GENAI_API_VERSION") or API_VERSION).strip("/ "))
+    version = (environ.get("GOOGLE_GENAI_API_VERSION") or API_VERSION).strip("/ ")
+    wire = GeminiWire("" if at.shown.endswith(_VERSIONS) else f"/{version}", official=official)
     if official and not wire.credential(connection.secret).key:
         raise ConfigurationError(
             f"neither GEMINI_API_KEY nor GOOGLE_API_KEY is set, and {at.host} wants a key. Set GEMINI_API_KEY; or "
@@ -56,7 +59,8 @@ class GeminiWire:
     that do not enforce schemas (Gemma) call no tools.
 
     Args:
-        version: The API's version, which begins the paths.
+        prefix: The API's version as the beginning of paths, or "" where the base URL ends in it.
+        official: Whether Google itself is asked; what gateways make of schemas is found out.
     """
 
     name = "gemini-generate"
@@ -66,12 +70,13 @@ class GeminiWire:
         "response_mime_type", "response mime type", "too many states", "schema",
     )  # fmt: skip
 
-    def __init__(self, version: str = API_VERSION) -> None:
-        self._version = version
+    def __init__(self, prefix: str = f"/{API_VERSION}", *, official: bool = True) -> None:
+        self._prefix = prefix
+        self._official = official
 
     def best(self, ask: Ask) -> tuple[Form, bool]:
         """Natively for schemas in the subset; else as JSON, with the schema in words. Gemini models are not doubted."""
-        known = "gemini-" in ask.model
+        known = "gemini-" in ask.model and self._official
         try:
             lower(from_json(ask.schema or "{}"), GEMINI)
         except NotStrictError:
@@ -89,7 +94,7 @@ class GeminiWire:
     def path(self, ask: Ask) -> str:
         """The model is in the path: `gemini-3.8-flash`, `models/…` or `tunedModels/…`."""
         model = ask.model if "/" in ask.model else f"models/{ask.model}"
-        return f"/{self._version}/{quote(model)}:generateContent"
+        return f"{self._prefix}/{quote(model)}:generateContent"
 
     def headers(self, ask: Ask) -> Mapping[str, str]:  # noqa: ARG002
         """None."""

@@ -92,7 +92,9 @@ class Cutter:
 
     def _one(self, query: exp.Query) -> Stage | exp.Query:
         if any(holds_call(query.args.get(k)) for k in ("limit", "offset")):
-            raise PlanError("a call in LIMIT or OFFSET cannot be planned. Hint: ask first, and give the number as a parameter")
+            raise PlanError(
+                "a call in LIMIT or OFFSET cannot be planned. Hint: ask first, and give the number as a parameter"
+            )
         match query:
             case exp.Select():
                 return self._select(query)

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 from sqlglot import exp, parse, tokenize
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame

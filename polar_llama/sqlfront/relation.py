@@ -11,6 +11,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama import settings as settings_module
+from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.leaf import Leaf
 from polar_llama.planner.nodes import Plan, Scan, inputs, with_inputs
 
@@ -135,7 +136,9 @@ class Relation:
             thread: Which thread made the terminal call they belong to.
         """
         return register_io_source(
-            Reader(self, settings, thread), schema=self.schema, explain_name=f"DUCKDB {' '.join(self.body.split())}{self.suffix}"
+            Reader(self, settings, thread),
+            schema=self.schema,
+            explain_name=f"DUCKDB {' '.join(self.body.split())}{self.suffix}",
         )
 
 
@@ -206,7 +209,7 @@ def _readable(table: Any, settings: Settings, thread: int, failures: list[BaseEx
         return table
     leaf = Leaf(fixed(table.frame._plan, settings, thread), settings, thread)
     native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
-    return native if lazy else native.collect()
+    return native if lazy else ORIGINALS["collect"](native)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

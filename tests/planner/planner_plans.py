@@ -380,7 +380,7 @@ class Step:
 
     def sort(self) -> str:
         by = [f"'{n}'" for n in self.some(2) if self.schema.get(n, pl.Int64()).base_type() not in (pl.List, pl.Struct)]
-        keys = self.one(by or ["'i'"], [*by, self.text(1)], [self.call(self.one("int", "Color", "bool")), *by])
+        keys = self.one(by or ["'i'"], [*by, self.text(0)], [self.call(self.one("int", "Color", "bool")), *by])
         options = self.one("", ", descending=True", ", nulls_last=True", ", descending=True, nulls_last=True")
         return f".sort({', '.join(keys)}{options}, maintain_order=True)"
 
@@ -433,8 +433,8 @@ class Step:
             return f".unnest('{struct}')"
         return self.one(
             ".with_columns(n=pl.int_ranges(0, pl.col('v').fill_null(1).clip(0, 3))).explode('n')",
-            f".unpivot(on={self.some(2)!r}, index='{self.column()}')",
-            f".unpivot(index={self.some(2)!r})",
+            f".unpivot(on=['{self.named(pl.Int64)}', '{self.named(pl.Int64)}'], index='{self.column()}')",
+            f".unpivot(on=['{self.named(pl.String)}'], index={self.some(2)!r})",
             f".with_columns(p={self.call('Person')}).unnest('p')",
             f".with_columns(p={self.call('list[str]')}).explode('p')",
             f".select({', '.join(repr(n) for n in self.some())}, w=pl.struct({', '.join(repr(n) for n in self.some())}))",
@@ -482,7 +482,6 @@ class Step:
             ".cast({cs.integer(): pl.Int32})",
             ".count()",
             ".max()",
-            ".cache()",
             ".fill_nan(0)",
             ".map_batches(lambda d: d.head(3))",
         )

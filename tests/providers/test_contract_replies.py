@@ -46,7 +46,7 @@ def saying(status: int, body: Any, **headers: str) -> Callable[[int, Any], httpx
 
 
 async def ask(
-    script: Script, connect: Connect, name: str, request: Request | None = None, **environ: str
+    script: Script, connect: Connect, name: str, request: Request | None = None, /, **environ: str
 ) -> Response | Failure:
     async with script.client() as client, connect(name, {**ENVIRON[name], **environ}, client) as provider:
         return await provider.complete(request or Request(ASK, PROMPT))
@@ -439,6 +439,11 @@ async def test_base_urls_may_hold_the_version(script: Script, connect: Connect) 
     for url in ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/"):
         await ask(script, connect, "anthropic", ANTHROPIC_BASE_URL=url)
         assert str(script.requests[-1].url) == "http://127.0.0.1:8080/v1/messages"
+    for url in ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/"):
+        await ask(script, connect, "gemini", GOOGLE_GEMINI_BASE_URL=url)
+        assert str(script.requests[-1].url) == "http://127.0.0.1:8080/v1/models/m:generateContent"
+    await ask(script, connect, "gemini", GOOGLE_GENAI_API_VERSION="v1beta")
+    assert script.requests[-1].url.path == "/v1beta/models/m:generateContent"
     for url in ("http://127.0.0.1:8080", "http://127.0.0.1:8080/openai/v1/"):
         await ask(script, connect, "groq", GROQ_BASE_URL=url)
         assert str(script.requests[-1].url) == "http://127.0.0.1:8080/openai/v1/chat/completions"

@@ -9,7 +9,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import polars as pl
 from sqlglot import parse_one
 
 from polar_llama.providers.base import Request, Response
@@ -17,7 +16,9 @@ from polar_llama.sqlfront import sql
 from polar_llama.sqlfront.naming import different
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    import polars as pl
 
 MODEL = "oracle:m"
 
@@ -83,7 +84,8 @@ def value_for(schema: Mapping[str, Any], prompt: str) -> Any:
             return answer_int(prompt)
         case "string":
             return answer_text(prompt)
-    raise AssertionError(schema)
+        case _:
+            raise AssertionError(schema)
 
 
 def oracle_connection() -> duckdb.DuckDBPyConnection:
@@ -132,12 +134,6 @@ def in_any_order(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(rows, key=repr)
 
 
-def registered(con: duckdb.DuckDBPyConnection, tables: Mapping[str, pl.DataFrame]) -> Iterator[str]:
-    for name, frame in tables.items():
-        con.register(name, frame)
-        yield name
-
-
 class Bench:
     """Runs a query in both and compares."""
 
@@ -151,7 +147,8 @@ class Bench:
 
     def ours(self, query: str, **options: Any) -> pl.DataFrame:
         self.oracle.asked.clear()
-        frame = sql(query, **options, **self.tables)
+        given: dict[str, Any] = {**options, **self.tables}
+        frame = sql(query, **given)
         schema = frame.collect_schema()
         assert self.oracle.asked == [], "something was asked before collect()"
         done = frame.collect()

@@ -44,7 +44,13 @@ class Writer:
     def truth(self, depth: int, t: str = "t") -> str:
         if depth == 0:
             return self.pick(
-                f"{t}.v > 1", f"{t}.g = 'x'", f"{t}.q is null", f"{t}.v = 3", f"llm_bool({t}.q)", f"{t}.i < 4", f"llm_bool({t}.g)"
+                f"{t}.v > 1",
+                f"{t}.g = 'x'",
+                f"{t}.q is null",
+                f"{t}.v = 3",
+                f"llm_bool({t}.q)",
+                f"{t}.i < 4",
+                f"llm_bool({t}.g)",
             )
         return self.pick(
             f"llm_bool({self.text(depth - 1, t)})",
@@ -94,9 +100,13 @@ class Writer:
 
     def windows(self) -> str:
         over = f"over (partition by {self.pick('t.g', self.truth(1))} order by t.i)"
-        item = self.pick(f"row_number() {over}", f"lag({self.text(1)}) {over}", f"count(*) filter (where {self.truth(1)}) {over}")
+        item = self.pick(
+            f"row_number() {over}", f"lag({self.text(1)}) {over}", f"count(*) filter (where {self.truth(1)}) {over}"
+        )
         where = f" where {self.truth(1)}" if self._random.random() < 0.4 else ""
-        qualify = self.pick("", f" qualify row_number() {over} = 1", f" qualify row_number() {over} < 3 and {self.truth(0)}")
+        qualify = self.pick(
+            "", f" qualify row_number() {over} = 1", f" qualify row_number() {over} < 3 and {self.truth(0)}"
+        )
         return f"select t.i, {item} as w, {self.text(1)} as x from t{where}{qualify}"
 
     def query(self) -> str:

@@ -4,6 +4,8 @@ The number is how many requests the query takes: where the construct decides whi
 the least there is (`tests/sql/test_sql_requests.py` says why).
 """
 
+# ruff: noqa: E501 -- queries stand on one line
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,5 +1,7 @@
 """Questions that people asked, and a shop in the shape of TPC-H, against plain DuckDB."""
 
+# ruff: noqa: E501 -- queries stand on one line
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -29,11 +29,14 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("SELECT * FROM range(llm('3', returns := 'BIGINT'))", "FROM"),
     ("SELECT i FROM t LIMIT llm('3', returns := 'BIGINT')", "LIMIT"),
     (
-        "SELECT i FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.i = t.i AND EXISTS "
-        "(SELECT 1 FROM u AS x WHERE x.n > u.n AND llm_bool(x.w || u.w)))",
+        """SELECT i FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.i = t.i
+           AND EXISTS (SELECT 1 FROM u AS x WHERE x.n > u.n AND llm_bool(x.w || u.w)))""",
         "correlated subquery",
     ),
-    ("WITH x AS (SELECT i FROM t) SELECT * FROM (WITH x AS (SELECT llm(q) AS a FROM t) SELECT * FROM x), x", "CTE name"),
+    (
+        "WITH x AS (SELECT i FROM t) SELECT * FROM (WITH x AS (SELECT llm(q) AS a FROM t) SELECT * FROM x), x",
+        "CTE name",
+    ),
 )
 
 WRONG: tuple[tuple[str, str], ...] = (

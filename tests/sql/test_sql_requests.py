@@ -11,9 +11,10 @@ from polar_llama.frame.llm import llm
 from polar_llama.sqlfront import sql
 
 if TYPE_CHECKING:
-    from sql_kit import Oracle
     from pathlib import Path
-    from typing import Any, Literal
+    from typing import Any
+
+    from sql_kit import Oracle
 
 ROWS = pl.DataFrame({"i": range(1000)}).with_columns(
     question=pl.format("question {}", pl.col("i") % 100), cat=pl.col("i") % 10, x=(pl.col("i") * 7919) % 1000
@@ -42,7 +43,10 @@ CASES: tuple[tuple[int, str], ...] = (
     (1, "SELECT llm('one question') AS a FROM t"),
     (100, "SELECT llm(question) AS a, llm(question) AS b FROM t"),
     (100, "SELECT a, llm(question) AS b FROM (SELECT question, llm(question) AS a FROM t)"),
-    (100, "SELECT s.name, s.age FROM (SELECT llm(question, returns := 'STRUCT(name VARCHAR, age BIGINT)') AS s FROM t)"),
+    (
+        100,
+        "SELECT s.name, s.age FROM (SELECT llm(question, returns := 'STRUCT(name VARCHAR, age BIGINT)') AS s FROM t)",
+    ),
     (100, "SELECT llm_bool(question) AS b FROM t WHERE llm_bool(question)"),
     (10, "SELECT * FROM (SELECT i, llm(question) AS a FROM t) AS a JOIN k USING (i)"),
     (10, "SELECT a.i, a.a FROM (SELECT i, llm(question) AS a FROM t) AS a SEMI JOIN k USING (i)"),
@@ -121,7 +125,9 @@ def test_labels_are_shared_with_the_frame_form(oracle: Oracle) -> None:
     labels = Literal["refund", "other"]
     theirs = ROWS.lazy().select(a=llm("question", returns=labels, system="Be brief.")).collect()
     ours = sql("SELECT llm_class(question, ['refund', 'other'], system := 'Be brief.') AS a FROM t", t=ROWS).collect()
-    enum = sql("SELECT llm(question, returns := 'ENUM(''refund'', ''other'')', system := 'Be brief.') AS a FROM t", t=ROWS)
+    enum = sql(
+        "SELECT llm(question, returns := 'ENUM(''refund'', ''other'')', system := 'Be brief.') AS a FROM t", t=ROWS
+    )
     assert ours.equals(theirs)
     assert ours.schema == theirs.schema
     assert enum.collect().equals(theirs)
@@ -144,7 +150,9 @@ def test_a_peeled_result_is_read_as_far_as_it_is_wanted(oracle: Oracle) -> None:
     assert frame.sort("cat", "b").head(1).collect().height == 1
 
 
-def test_parquet_is_read_as_far_as_it_is_needed(oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_is_read_as_far_as_it_is_needed(
+    oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ROWS.write_parquet(tmp_path / "rows.parquet")
     monkeypatch.chdir(tmp_path)
     query = "SELECT llm(question) AS a FROM '*.parquet' WHERE cat = 3 AND llm_bool(question)"

@@ -6,12 +6,11 @@ import datetime as dt
 import pickle
 import threading
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 import pytest
-
 from sql_kit import digest
 
 from polar_llama import settings
@@ -21,9 +20,10 @@ from polar_llama.settings import session
 from polar_llama.sqlfront import sql
 
 if TYPE_CHECKING:
-    from sql_kit import Oracle
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sql_kit import Oracle
 
 ROWS = pl.DataFrame({"i": [0, 1, 2, 3], "q": ["p", "p", "r", None], "v": [3, 3, 1, 2]})
 ODD = pl.DataFrame(
@@ -32,7 +32,7 @@ ODD = pl.DataFrame(
         "l": [[1, 2], None],
         "s": [{"a": 1, "b": "x"}, None],
         "day": [dt.date(2024, 1, 1), None],
-        "ts": [dt.datetime(2024, 1, 1, 12), None],
+        "ts": [dt.datetime(2024, 1, 1, 12), None],  # noqa: DTZ001 -- a timestamp without a zone
         "tz": [dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC), None],
         "t": [dt.time(1), None],
         "b": [b"x", None],
@@ -41,6 +41,12 @@ ODD = pl.DataFrame(
         "q": ["héllo ☃", "'; DROP TABLE t; -- {x} \" \\ %s $1 ?"],
     }
 )
+
+
+def plain_odd() -> pl.DataFrame:
+    with duckdb.connect(":memory:") as con:
+        con.register("odd", ODD)
+        return con.sql("FROM odd").pl()
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def test_what_is_no_table_is_refused() -> None:
 )
 def test_values_come_through_unharmed(oracle: Oracle, query: str) -> None:
     done = sql(query, t=ODD).collect()
-    plain = duckdb.sql("SELECT * FROM ODD").pl()
+    plain = plain_odd()
     assert done.select(plain.columns).sort("q").equals(plain.sort("q"))
     assert done.select(plain.columns).schema == plain.schema
     assert set(oracle.asked) <= set(ODD["q"])
@@ -109,20 +115,22 @@ def test_values_come_through_unharmed(oracle: Oracle, query: str) -> None:
 
 def test_empty_tables_ask_nothing_and_keep_their_types(oracle: Oracle) -> None:
     frame = sql("SELECT *, llm(q) AS a, llm_bool(q) AS c FROM t WHERE llm_bool(q)", t=ODD.clear())
-    assert frame.collect().schema == {**duckdb.sql("SELECT * FROM ODD").pl().schema, "a": pl.String, "c": pl.Boolean}
+    assert frame.collect().schema == {**plain_odd().schema, "a": pl.String, "c": pl.Boolean}
     assert not oracle.asked
 
 
 def test_odd_names(oracle: Oracle) -> None:
     odd = ROWS.select(pl.col("i").alias('a "b'), pl.col("q").alias("né;--"))
     query = """SELECT "a ""b", llm("né;--") AS "out {x}" FROM "my table" WHERE llm_bool("né;--") OR true ORDER BY 1"""
-    done = sql(query, **{"my table": odd}).collect()
+    named: dict[str, Any] = {"my table": odd}
+    done = sql(query, **named).collect()
     assert done.columns == ['a "b', "out {x}"]
     assert done.height == 4
 
 
 def test_a_struct_answer(oracle: Oracle) -> None:
-    query = "SELECT a.age + 1 AS n, a FROM (SELECT llm(q, returns := 'STRUCT(name VARCHAR, age BIGINT)') AS a FROM t) LIMIT 1"
+    answer = "llm(q, returns := 'STRUCT(name VARCHAR, age BIGINT)')"
+    query = f"SELECT a.age + 1 AS n, a FROM (SELECT {answer} AS a FROM t) LIMIT 1"
     done = sql(query, t=ROWS).collect()
     assert done.schema == {"n": pl.Int64, "a": pl.Struct({"name": pl.String, "age": pl.Int64})}
 
@@ -162,7 +170,10 @@ class TestConnection:
         con.register("u", ROWS)
         before = con.execute("SELECT count(*) FROM duckdb_views()").fetchall(), con.execute("SHOW TABLES").fetchall()
         sql("SELECT count(*) FROM t WHERE i IN (SELECT i FROM u WHERE llm_bool(q))", connection=con, u=ROWS).collect()
-        assert before == (con.execute("SELECT count(*) FROM duckdb_views()").fetchall(), con.execute("SHOW TABLES").fetchall())
+        assert before == (
+            con.execute("SELECT count(*) FROM duckdb_views()").fetchall(),
+            con.execute("SHOW TABLES").fetchall(),
+        )
 
     def test_an_open_transaction_is_seen(self, oracle: Oracle, con: duckdb.DuckDBPyConnection) -> None:
         con.execute("BEGIN")
@@ -171,9 +182,7 @@ class TestConnection:
         con.execute("ROLLBACK")
         assert oracle.asked == ["new"]
 
-    def test_file_and_attached_databases(
-        self, oracle: Oracle, con: duckdb.DuckDBPyConnection, tmp_path: Path
-    ) -> None:
+    def test_file_and_attached_databases(self, oracle: Oracle, con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
         with duckdb.connect(str(tmp_path / "f.duckdb")) as file:
             file.execute("CREATE TABLE t AS SELECT 7 AS i, 'file' AS q")
             assert sql("SELECT llm(q) AS a FROM t", connection=file).collect().height == 1
