@@ -113,7 +113,8 @@ def altered(name: str, **changes: Any) -> str:
 
 def _fingerprint(source: pl.Expr | Template | Told) -> bytes:
     if isinstance(source, Told):
-        return b"told" + _fingerprint(source.system) + _fingerprint(source.prompt)
+        kind = f"told {source.system is not None} {len(source.images)}".encode()
+        return b"\0".join([kind, *map(_fingerprint, source.beside), _fingerprint(source.prompt)])
     if isinstance(source, Template):
         return repr(source).encode()
     try:

@@ -32,16 +32,22 @@ class Template:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """A prompt with a system prompt of each row's own; a null system prompt is none."""
+    """A prompt with what each row has beside it: a system prompt (null is none), images."""
 
-    system: pl.Expr
+    system: pl.Expr | None
     prompt: pl.Expr | Template
+    images: tuple[pl.Expr, ...] = ()
+
+    @property
+    def beside(self) -> list[pl.Expr]:
+        """The expressions beside the prompt."""
+        return [*(() if self.system is None else (self.system,)), *self.images]
 
 
 def roots(source: pl.Expr | Template | Told) -> list[str]:
     """The columns a prompt is rendered from."""
     if isinstance(source, Told):
-        return [*source.system.meta.root_names(), *roots(source.prompt)]
+        return [*(name for expr in source.beside for name in expr.meta.root_names()), *roots(source.prompt)]
     return list(source.fields) if isinstance(source, Template) else source.meta.root_names()
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from polar_llama.cache.base import AnswerCache
-    from polar_llama.providers.base import Ask, Failure, Provider
+    from polar_llama.providers.base import Ask, Failure, Provider, Usage
     from polar_llama.settings import CacheMode
 
 
@@ -35,6 +35,13 @@ class Tally:
     cached_tokens: int = 0
     stored_tokens: int = 0
     unenforced: int = 0
+
+    def count(self, usage: Usage) -> None:
+        """Add the tokens of a request."""
+        self.input_tokens += usage.input
+        self.output_tokens += usage.output
+        self.cached_tokens += usage.cached
+        self.stored_tokens += usage.cache_write
 
 
 @dataclass(frozen=True, slots=True)

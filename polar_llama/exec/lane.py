@@ -12,18 +12,18 @@ import asyncio
 import heapq
 import itertools
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from polar_llama.exec import retry
 from polar_llama.exec.base import Later
 from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
-from polar_llama.exec.limits import Limiter
-from polar_llama.exec.together import HOPELESS, Try, each, halves
+from polar_llama.exec.limits import Limiter, strictest
+from polar_llama.exec.together import HOPELESS, Try, each, halves, send
 from polar_llama.exec.tokens import CALIBRATION
 from polar_llama.exec.turns import Turns
-from polar_llama.providers.base import FATAL, HEALS, Failure, Request, Response, Vectors
+from polar_llama.providers.base import FATAL, HEALS, Failure, Response, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from polar_llama.exec.base import Question
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
-    from polar_llama.providers.base import Embeds, Provider
+    from polar_llama.providers.base import Provider
 
 SILENT = 4
 """So many requests without any reply, one after the other, and nothing new is sent before one comes."""
@@ -135,7 +135,7 @@ class Lane:
         since_breath = 0
         while attempt is not None:
             try:
-                reply = await self._ask(attempt)
+                reply = await send(self.provider, attempt)
             except Exception as error:  # noqa: BLE001 -- a provider of the user's own: its bug is this row's failure
                 what = f"the provider for {self.provider.host} raised {type(error).__name__}; this is a bug in it"
                 reply = Failure("bad_request", what)
@@ -144,18 +144,10 @@ class Lane:
             attempt.batch.question.settled()
             attempt = self._next()
             since_breath += 1
-            if since_breath == BREATH:
-                since_breath = 0
+            if since_breath % BREATH == 0:
                 await asyncio.sleep(0)
         if self.limiter.in_flight == 0:
             self._idle()
-
-    async def _ask(self, attempt: Try) -> Response | Vectors | Failure:
-        ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
-        texts = [prompt for _, prompt in attempt.pairs]
-        if ask.embedding:
-            return await cast("Embeds", self.provider).embed(ask, texts, timeout)
-        return await self.provider.complete(Request(ask, texts[0], attempt.repair, timeout))
 
     def _next(self) -> Try | None:
         """What is sent now, counted as sent; None when there is nothing or no room (then a timer is set)."""
@@ -245,8 +237,7 @@ class Lane:
             return self._failed(attempt, Failure("malformed", wrong), now)
         self._refused = 0
         grown = self.limiter.answered(attempt.generation, now - attempt.sent_at)
-        outcomes = list(each(attempt.batch.question, reply))
-        for (key, _), (value, response) in zip(attempt.pairs, outcomes, strict=True):
+        for key, value, response in list(each(attempt, reply)):
             self._end(attempt.batch, key, value, response)
         return grown
 
@@ -284,11 +275,7 @@ class Lane:
         usage = reply.billed if isinstance(reply, Failure) else reply.usage
         if usage is None:
             return
-        tally = attempt.batch.question.tally
-        tally.input_tokens += usage.input
-        tally.output_tokens += usage.output
-        tally.cached_tokens += usage.cached
-        tally.stored_tokens += usage.cache_write
+        attempt.batch.question.tally.count(usage)
         self.limiter.used(usage.input + usage.output, attempt.size)
         if isinstance(reply, Response) and attempt.repair is None:
             CALIBRATION.saw(self.provider.identity, attempt.batch.question.ask, attempt.pairs[0][1], usage)
@@ -309,11 +296,5 @@ class Lane:
 
     def _agree_on_limits(self) -> None:
         """Apply the strictest limits of the runs that are active now."""
-        every = {batch.question.limits for batch in self._active}
-        if every:
-            self.limiter.allow(
-                min((x.max_concurrency for x in every if x.max_concurrency), default=None),
-                min((x.requests_per_minute for x in every if x.requests_per_minute), default=None),
-                min((x.tokens_per_minute for x in every if x.tokens_per_minute), default=None),
-                self._loop.time(),
-            )
+        if self._active:
+            self.limiter.allow(*strictest(batch.question.limits for batch in self._active), self._loop.time())

@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING
 from polar_llama.exec.pace import Bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from polar_llama.exec.base import Limits
     from polar_llama.providers.base import Quota
 
 START = 16
@@ -248,6 +251,13 @@ class Limiter:
         self._generation += 1
         self._pressure = 0.0
         self._refusals = self._calm = 0
+
+
+def strictest(every: Iterable[Limits]) -> tuple[int | None, int | None, int | None]:
+    """The least that any run allows: requests at once, requests a minute, tokens a minute."""
+    rows = [(limits.max_concurrency, limits.requests_per_minute, limits.tokens_per_minute) for limits in every]
+    at_once, requests, tokens = (min(filter(None, column), default=None) for column in zip(*rows, strict=True))
+    return at_once, requests, tokens
 
 
 def _bucket(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:

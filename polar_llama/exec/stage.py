@@ -218,6 +218,8 @@ class Stage:
     def _answered(self, piece: _Piece) -> pl.DataFrame:
         self._bytes -= piece.size
         self._held -= piece.prompts
+        if any(filling.on_error == "raise" for filling in self._fillings):
+            self._failures.passed(piece.frame.height)
         return piece.frame.with_columns([self._column(piece, part) for part in piece.parts])
 
     def _column(self, piece: _Piece, part: _Part) -> pl.Series:
@@ -227,7 +229,6 @@ class Stage:
                 raise claim.job.error
         values = [claim.job.results[key] for claim, key in zip(part.claims, part.keys, strict=True)]
         if on_error == "raise":
-            self._failures.passed(piece.frame.height)
             failed = {i: value for i, value in enumerate(values) if isinstance(value, Failure)}
             if failed:
                 self._record(piece, part, failed)

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from polar_llama.exec.judge import Invalid, read
-from polar_llama.providers.base import Failure, Response, Usage
+from polar_llama.providers.base import Failure, Request, Response, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from polar_llama.exec.base import Question
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
-    from polar_llama.providers.base import Embeds, Vectors
+    from polar_llama.providers.base import Embeds, Provider, Vectors
 
 HOPELESS = 16
 """So many refused requests without an answer between them, and one bad text is not what is wrong."""
@@ -58,15 +57,24 @@ def halves(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     return pairs[:middle], pairs[middle:]
 
 
-def each(question: Question, vectors: Vectors) -> Iterator[tuple[object, Response | None]]:
-    """The outcome of every text of a request: its value with its response, or a `Failure` with None."""
+async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure:
+    """Send a request, once."""
+    ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
+    texts = [prompt for _, prompt in attempt.pairs]
+    if ask.embedding:
+        return await cast("Embeds", provider).embed(ask, texts, timeout)
+    return await provider.complete(Request(ask, texts[0], attempt.repair, timeout))
+
+
+def each(attempt: Try, vectors: Vectors) -> Iterator[tuple[bytes, object, Response | None]]:
+    """The outcome of every text of a request: its key, and its value with its response or a `Failure` with None."""
     usage = vectors.usage and Usage(input=vectors.usage.input // len(vectors.texts))
-    for text in vectors.texts:
+    for (key, _), text in zip(attempt.pairs, vectors.texts, strict=True):
         if isinstance(text, Failure):
-            yield text, None
+            yield key, text, None
             continue
-        value = read(question, text)
+        value = read(attempt.batch.question, text)
         if isinstance(value, Invalid):
-            yield Failure("invalid", value.problem), None
+            yield key, Failure("invalid", value.problem), None
         else:
-            yield value, Response(text, usage, vectors.model, request_id=vectors.request_id)
+            yield key, value, Response(text, usage, vectors.model, request_id=vectors.request_id)

@@ -21,6 +21,7 @@ from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
+from polar_llama.frame.reading import unread
 from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.estimate import estimate
@@ -41,7 +42,8 @@ def estimated(frame: pl.LazyFrame, settings: Settings, environ: Mapping[str, str
     """The figures of a frame: see `polar_llama.estimate`."""
     look = _Look(settings, environ)
     plan = resolve(plan_of(frame), settings.on_error)
-    estimate(optimize(plan), look.counter(settings))
+    best = optimize(plan)
+    estimate(best, look.counter(settings), unread(best))
     figures = look.frame()
     if figures.is_empty():
         return figures
@@ -201,7 +203,8 @@ class Copy:
         plan = resolve(self.original.wanted(with_columns, predicate, n_rows), settings.on_error)
         # The query around may stop reading early: what is counted here is a bound.
         look = self.look if self.look.is_counting else _Look(settings, self.look.environ)
-        rows = estimate(optimize(plan), look.counter(settings, whole=False))
+        best = optimize(plan)
+        rows = estimate(best, look.counter(settings, whole=False), unread(best))
         schema = schema_of(plan)
         if rows is not None and rows.exact and not rows.unknown:
             yield from ORIGINALS["collect_batches"](rows.frame, maintain_order=True, lazy=True)

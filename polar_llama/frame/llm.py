@@ -32,6 +32,7 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
     seed: int | None = None,
     options: Mapping[str, Any] | None = None,
     examples: Sequence[tuple[Any, Any]] | None = None,
+    images: str | pl.Expr | Sequence[str | pl.Expr] | None = None,
     cache: bool = True,
     on_error: OnError | None = None,
 ) -> pl.Expr:
@@ -55,6 +56,8 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         options: Merged into the request body, for what has no name here.
         examples: Pairs of a question and its answer, which the model is shown before every prompt. A question is a
             whole prompt (of a template also a mapping of its fields), an answer a value of `returns`.
+        images: Columns or expressions of images that go with the prompt: their bytes (PNG, JPEG, WebP, GIF; also PDF
+            documents), or http(s) URLs, which are handed to the provider and never fetched here. Null: no question.
         cache: False asks again although the cache holds an answer.
         on_error: `"raise"` (after every other row is answered and cached), `"null"`, or `"struct"`
             (`Struct{answer, error}`); by default the setting.
@@ -76,8 +79,11 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
     """
     source: pl.Expr | Template | Told
     source, label = _source(prompt)
+    seen = _images(images)
     if isinstance(system, pl.Expr):
-        source, system = Told(system, source), None
+        source, system = Told(system, source, seen), None
+    elif seen:
+        source = Told(None, source, seen)
     kind = answer_type(returns)
     call = Call(
         returns=kind,
@@ -121,6 +127,13 @@ def _source(prompt: str | pl.Expr) -> tuple[pl.Expr | Template, str]:
 
 def _reads_element(expr: pl.Expr) -> bool:
     return expr.meta.eq(pl.element()) or any(map(_reads_element, expr.meta.pop()))
+
+
+def _images(images: str | pl.Expr | Sequence[str | pl.Expr] | None) -> tuple[pl.Expr, ...]:
+    given = [] if images is None else [images] if isinstance(images, str | pl.Expr) else images
+    if not isinstance(given, list | tuple) or not all(isinstance(image, str | pl.Expr) for image in given):
+        raise _wrong("images", "a column, an expression, or a list of them", images)
+    return tuple(pl.col(image) if isinstance(image, str) else image for image in given)
 
 
 def _short(text: str) -> str:

@@ -118,7 +118,7 @@ def _keyed(plan: Plan, keys: Sequence[pl.Expr]) -> tuple[Plan, list[pl.Expr]]:
 
 
 def _around(plan: Plan, exprs: Sequence[pl.Expr], make: Callable[[Plan], Plan]) -> Plan:
-    _check_groups(calls_in(w for e in exprs for w in windowed(e)))
+    _check_groups(calls_in(w for e in exprs if calls_in([e]) for w in windowed(e)))
     below, hidden = rendered_below(plan, calls_in(exprs))
     return without(make(below), hidden)
 
@@ -161,7 +161,7 @@ def aggregated(
 
 
 def _check_groups(names: Sequence[str]) -> None:
-    """Refuse prompts that are rendered a row, below a grouping or window, but look at other rows: those of a group."""
+    """Refuse prompts that are rendered a row, below a grouping or window, but look at other rows of their group."""
     for name in names:
         source = written(name).source
         if isinstance(source, pl.Expr) and not row_wise(source):
@@ -217,7 +217,7 @@ def _per_row(name: str) -> bool:
 
 def _varies(source: pl.Expr | Template | Told) -> bool:
     if isinstance(source, Told):
-        return _varies(source.system) or _varies(source.prompt)
+        return any(map(_varies, source.beside)) or _varies(source.prompt)
     return bool(source.fields) if isinstance(source, Template) else per_row(source)
 
 

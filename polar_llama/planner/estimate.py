@@ -16,7 +16,7 @@ from polar_llama.planner.sieve import sieve
 from polar_llama.planner.stepping import stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from polar_llama.call import Call
 
@@ -59,7 +59,7 @@ class Counter(Protocol):
         ...
 
 
-def estimate(plan: Plan, counter: Counter) -> Rows | None:
+def estimate(plan: Plan, counter: Counter, unread: Collection[int] = ()) -> Rows | None:
     """Count what a plan asks, stage by stage.
 
     The input of the lowest stages is native and exact. A stage whose answers are all cached is answered,
@@ -70,16 +70,18 @@ def estimate(plan: Plan, counter: Counter) -> Rows | None:
     Args:
         plan: A resolved and optimised plan.
         counter: Told of every stage.
+        unread: The identities of answers that nothing reads, and that are not asked for.
 
     Returns:
         The rows of the result, as far as they are known.
     """
-    return _Walk(counter).rows(plan)
+    return _Walk(counter, unread).rows(plan)
 
 
 class _Walk:
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter, unread: Collection[int]) -> None:
         self._counter = counter
+        self._unread = unread
         self._in_pieces: set[int] = set()
 
     def rows(self, plan: Plan) -> Rows | None:
@@ -122,7 +124,8 @@ class _Walk:
             rows: What they are asked for.
             whole: Whether they are asked for every row.
         """
-        found = None
+        found: Sequence[bool] | None = None
+        every, answers = answers, [a for a in answers if id(a) not in self._unread]
         if rows is not None:
             columns = [a.column for a in answers]
             slots = Slots(
@@ -132,12 +135,12 @@ class _Walk:
                 rows.exact and whole,
                 rows.most,
             )
-            found = self._counter.counted(slots)
+            found = self._counter.counted(slots) if answers else ()
         if rows is None or found is None:
             self._counter.unbounded([a.call for a in answers])
             return None
         held = [a for a, is_cached in zip(answers, found, strict=True) if is_cached and a.column not in rows.unknown]
-        open_ = [a for a in answers if a not in held]
+        open_ = [a for a in every if a not in held]
         frame = rows.frame
         if held:
             schema = pl.Schema(frame.collect_schema())

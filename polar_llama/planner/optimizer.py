@@ -11,6 +11,7 @@ from polar_llama.planner.rules.narrow_first import narrow_first
 from polar_llama.planner.rules.order_filters import order_filters
 from polar_llama.planner.rules.split_filter import split_filter
 from polar_llama.planner.rules.stop_early import stop_early
+from polar_llama.planner.rules.verb_first import verb_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Rule = Callable[[Plan], Plan]
     Observer = Callable[[str, Plan, Plan], None]
 
-RULES: tuple[Rule, ...] = (mask_infer, split_filter, order_filters, narrow_first, defer_infer, stop_early)
+RULES: tuple[Rule, ...] = (mask_infer, split_filter, order_filters, narrow_first, verb_first, defer_infer, stop_early)
 """In the order in which they are tried at a node."""
 
 MAX_PASSES = 100

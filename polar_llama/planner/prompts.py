@@ -41,16 +41,61 @@ def render(source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation
 
 
 def _told(source: Told, schema: pl.Schema, *, conversation: bool) -> pl.Expr:
-    """A conversation that begins with the row's system prompt."""
+    """A conversation: what stands beside the prompt, and the prompt."""
     prompt, conversation = render(source.prompt, schema, conversation=conversation)
+    if conversation and source.images:
+        msg = "images= goes with a text; in a conversation, images are parts of a message's content"
+        raise PlanError(msg)
+    if not conversation:
+        prompt = pl.concat_str(pl.lit('[{"role":"user","content":'), _content(prompt, source, schema), pl.lit("}]"))
+    if source.system is None:
+        return prompt
     system, messages = _checked(source.system, schema)
     if messages:
         msg = f"a system prompt must be text, but {shown(source.system)} is a list of messages"
         raise PlanError(msg)
-    if not conversation:
-        prompt = pl.concat_str(pl.lit('[{"role":"user","content":'), _json(prompt), pl.lit("}]"))
     told = pl.concat_str(pl.lit('[{"role":"system","content":'), _json(system), pl.lit("},"))
     return pl.when(system.is_null()).then(prompt).otherwise(pl.concat_str(told, prompt.str.slice(1)))
+
+
+def _content(prompt: pl.Expr, source: Told, schema: pl.Schema) -> pl.Expr:
+    if not source.images:
+        return _json(prompt)
+    parts = [part for image in source.images for part in (pl.lit(","), _image(image, schema))]
+    return pl.concat_str(pl.lit('[{"type":"text","text":'), _json(prompt), pl.lit("}"), *parts, pl.lit("]"))
+
+
+def _image(image: pl.Expr, schema: pl.Schema) -> pl.Expr:
+    """An image or a document as a part of a message: its bytes, or its URL, which is only handed on."""
+    dtype = _dtype(image, schema)
+    if dtype == pl.String:
+        return pl.concat_str(pl.lit('{"type":"image","url":'), _json(image), pl.lit("}"))
+    if dtype == pl.Binary:
+        opening, middle = pl.lit('{"type":"image","media_type":"'), pl.lit('","data":"')
+        return pl.concat_str(opening, _media_type(image), middle, image.bin.encode("base64"), pl.lit('"}'))
+    msg = (
+        f"an image must be bytes (Binary) or a URL (String), but {shown(image)} is {dtype}. "
+        "Hint: read files with read_files(paths, allow_paths=[...])"
+    )
+    raise PlanError(msg)
+
+
+def _media_type(file: pl.Expr) -> pl.Expr:
+    """What a file is, by its first bytes."""
+    is_webp = file.bin.starts_with(b"RIFF") & (file.bin.slice(8, 4) == pl.lit(b"WEBP"))
+    return (
+        pl.when(file.bin.starts_with(b"\x89PNG"))
+        .then(pl.lit("image/png"))
+        .when(file.bin.starts_with(b"\xff\xd8\xff"))
+        .then(pl.lit("image/jpeg"))
+        .when(is_webp)
+        .then(pl.lit("image/webp"))
+        .when(file.bin.starts_with(b"GIF8"))
+        .then(pl.lit("image/gif"))
+        .when(file.bin.starts_with(b"%PDF"))
+        .then(pl.lit("application/pdf"))
+        .otherwise(pl.lit("unknown"))
+    )
 
 
 def _listed(prompt: pl.Expr) -> pl.Expr:
@@ -70,16 +115,7 @@ def known(schema: pl.Schema) -> str:
 def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
     if prompt.meta.has_multiple_outputs():
         prompt = _one_column(prompt, schema)
-    try:
-        dtype = selected(schema, prompt.alias("prompt"))["prompt"]
-    except pl.exceptions.ColumnNotFoundError as error:
-        missing = next((r for r in prompt.meta.root_names() if r not in schema), None)
-        if missing is None:
-            raise
-        msg = f"llm() reads the column {missing!r}, which is not in the frame; {known(schema)}"
-        if prompt.meta.is_column():
-            msg += '. Hint: a string without {fields} names a column; for fixed text write llm(pl.lit("…"))'
-        raise UnknownColumnError(msg) from error
+    dtype = _dtype(prompt, schema)
     if dtype == pl.String:
         return prompt, False
     if dtype in (pl.Null, pl.Categorical, pl.Enum):
@@ -93,6 +129,24 @@ def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
         'Hint: write a template, as in llm("{column}"), or cast to pl.String'
     )
     raise PlanError(msg)
+
+
+def _dtype(expr: pl.Expr, schema: pl.Schema) -> pl.DataType:
+    """The dtype of one expression.
+
+    Raises:
+        UnknownColumnError: If it reads a column that is not there.
+    """
+    try:
+        return selected(schema, expr.alias("prompt"))["prompt"]
+    except pl.exceptions.ColumnNotFoundError as error:
+        missing = next((r for r in expr.meta.root_names() if r not in schema), None)
+        if missing is None:
+            raise
+        msg = f"llm() reads the column {missing!r}, which is not in the frame; {known(schema)}"
+        if expr.meta.is_column():
+            msg += '. Hint: a string without {fields} names a column; for fixed text write llm(pl.lit("…"))'
+        raise UnknownColumnError(msg) from error
 
 
 def _one_column(prompt: pl.Expr, schema: pl.Schema) -> pl.Expr:

@@ -17,6 +17,7 @@ from polar_llama.providers.conversation import (
     shots,
 )
 from polar_llama.providers.lowering import ANTHROPIC, lower, rooted
+from polar_llama.providers.media import anthropic_parts
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Ask, Request
@@ -88,7 +89,9 @@ def fill(shared: Shared, request: Request) -> Shared:
         BodyError: If the prompt is not a conversation where one is expected.
     """
     told, said = apart(request)
-    messages: list[dict[str, Any]] = [{"role": role, "content": content} for role, content in said]
+    messages: list[dict[str, Any]] = [
+        {"role": role, "content": anthropic_parts(content, number)} for number, (role, content) in enumerate(said, 1)
+    ]
     ask = request.ask
     if ask.examples and "cache_control" not in shared and constant_tokens(ask) >= cache_minimum(ask.model):
         last = messages[len(shots(ask)) - 1]

@@ -16,9 +16,9 @@ from polar_llama.providers.conversation import (
     in_words,
     merged,
     shots,
-    text_of,
 )
 from polar_llama.providers.lowering import ANTHROPIC, lower, rooted
+from polar_llama.providers.media import bedrock_part, parts
 from polar_llama.providers.schema import NotStrictError
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def prepare(ask: Ask, form: Form) -> Shared:
     return body
 
 
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
 def fill(shared: Shared, request: Request) -> Shared:
     """One request; system messages of a conversation follow the call's own system prompt.
 
@@ -97,7 +101,7 @@ def fill(shared: Shared, request: Request) -> Shared:
     """
     told, said = apart(request)
     messages: list[dict[str, Any]] = [
-        {"role": role, "content": [{"text": text_of(content, number)}]}
+        {"role": role, "content": parts(content, number, bedrock_part, _text)}
         for number, (role, content) in enumerate(said, 1)
     ]
     ask = request.ask
@@ -107,7 +111,7 @@ def fill(shared: Shared, request: Request) -> Shared:
     if told:
         body["system"] = [*shared.get("system", ()), *({"text": text} for text in told)]
     try:
-        to_json(body)
+        to_json(body, bytes_mode="base64")
     except ValueError:
         raise BodyError("the text holds a lone surrogate, which is not valid Unicode") from None
     return body

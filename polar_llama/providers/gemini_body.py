@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from polar_llama.providers.conversation import BodyError, apart, in_words, merged, text_of
+from polar_llama.providers.conversation import BodyError, apart, in_words, merged
 from polar_llama.providers.lowering import GEMINI, lower
+from polar_llama.providers.media import gemini_part, parts
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Ask, Request
@@ -55,6 +56,10 @@ def prepare(ask: Ask, form: Form) -> Shared:
     return body
 
 
+def _text(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
 def fill(shared: Shared, request: Request) -> Shared:
     """The body of one request; system messages of a conversation follow the call's own system prompt.
 
@@ -63,7 +68,7 @@ def fill(shared: Shared, request: Request) -> Shared:
     """
     told, said = apart(request)
     contents = [
-        {"role": "model" if role == "assistant" else "user", "parts": [{"text": text_of(content, number)}]}
+        {"role": "model" if role == "assistant" else "user", "parts": parts(content, number, gemini_part, _text)}
         for number, (role, content) in enumerate(said, 1)
     ]
     body = {**shared, "contents": contents}

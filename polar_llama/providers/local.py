@@ -18,6 +18,7 @@ from polar_llama.providers import embedded, weights
 from polar_llama.providers.base import Failure, Response, Usage
 from polar_llama.providers.conversation import shots
 from polar_llama.providers.local_embeddings import Embeddings
+from polar_llama.providers.media import openai_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ class LocalProvider(Embeddings):
             done = await embedded.engine(self._path, self._digest).generate(_body(request), request.timeout)
         except embedded.LoadError as error:
             return Failure("unknown_model", str(error))
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             return Failure("bad_request", f"llama.cpp refuses the request: {_short(error)}")
         if done.stopped is not None:
             return _cut_short(done.stopped, request.timeout)
@@ -106,7 +107,8 @@ def _messages(request: Request) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = [{"role": "system", "content": ask.system}] if ask.system is not None else []
     messages += shots(ask)
     if ask.conversation:
-        messages += json.loads(request.prompt)
+        turns = enumerate(json.loads(request.prompt), 1)
+        messages += [{**turn, "content": openai_parts(turn["content"], number)} for number, turn in turns]
     else:
         messages.append({"role": "user", "content": request.prompt})
     if request.repair is not None:
@@ -133,7 +135,8 @@ def _failure(error: dict[str, Any]) -> Failure:
             f"have {error['n_ctx']:,} together. Hint: shorten the prompt, or ask a model with a larger context"
         )
         return Failure("bad_request", message, status=status)
-    kind: Kind = "overloaded" if status in {500, 503} else "bad_request"
+    seen = "not supported" not in str(error.get("message"))  # of an image that the model cannot see
+    kind: Kind = "overloaded" if status in {500, 503} and seen else "bad_request"
     return Failure(kind, f"llama.cpp refuses the request: {_short(error.get('message', ''))}", status=status)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from polar_llama.providers.conversation import BodyError, in_words, json_bytes, row_turns, shots
+from polar_llama.providers.media import openai_parts
 from polar_llama.providers.schema import NotStrictError, has_optional, lower_openai
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ class Body:
             return b"".join(
                 (self.opening, b'{"role":"user","content":', json_bytes(request.prompt), b"}", self.closing)
             )
-        return b"".join((self.opening, json_bytes(row_turns(request))[1:-1], self.closing))
+        return b"".join((self.opening, json_bytes(_turns(request))[1:-1], self.closing))
+
+
+def _turns(request: Request) -> list[dict[str, Any]]:
+    turns = row_turns(request)
+    return [{**turn, "content": openai_parts(turn["content"], number)} for number, turn in enumerate(turns, 1)]
 
 
 def prepare(ask: Ask, form: Form, max_tokens: str, *, strict: bool = True) -> Body:

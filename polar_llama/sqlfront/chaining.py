@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from sqlglot import exp
 
-from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
-from polar_llama.sqlfront.relation import Column, RelationScan, Stage
+from polar_llama.sqlfront.relation import Column, Stage
 from polar_llama.sqlfront.syntax import all_of, conjuncts, is_constant, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from polar_llama.frame.inference_frame import InferenceFrame
     from polar_llama.sqlfront.resolving import Item
     from polar_llama.sqlfront.scope import Scope
 
@@ -76,7 +76,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
 
     suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked else select)
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
-    frame = InferenceFrame._of(RelationScan(scope.planning.relation(with_items(low.inner), kinds, suffix)))
+    frame = scope.planning.frame(with_items(low.inner), kinds, suffix)
     for number, predicate in enumerate(predicates):
         frame = _filtered(frame, predicate, low, f"p{number}")
     if sorted_after:
@@ -90,7 +90,11 @@ def _selected(
     frame: InferenceFrame, outputs: Sequence[exp.Expr], items: Sequence[Item], around: Sequence[str], low: Lowering
 ) -> Stage:
     dtype = low.planning.types.dtype
-    typed = [low.polars(o) for o in outputs]
+    free = low.free(outputs)
+    if free is not None:
+        frame = frame.with_columns(free[0])  # type: ignore[assignment]
+    fields = free[1] if free is not None else {}
+    typed = [fields.get(i) or low.polars(o) for i, o in enumerate(outputs)]
     columns = [
         Column(i.name, t.kind, dtype(t.kind), f"o{n}") for n, (i, t) in enumerate(zip(items, typed, strict=True))
     ]

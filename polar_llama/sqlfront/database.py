@@ -8,9 +8,11 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import duckdb
+
+from polar_llama.frame.leaf import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +50,7 @@ def _lock_of(connection: duckdb.DuckDBPyConnection) -> threading.RLock:
         return _busy.setdefault(connection, threading.RLock())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Database:
     """Gives connections to work on.
 
@@ -83,11 +85,21 @@ class Database:
                     self.connection.unregister(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A connection cannot travel; a database of our own is made anew.
+        # A connection cannot travel, but to a copy that is looked at here; a database of our own is made anew.
+        if STAND_IN.get() is not None:
+            _databases[id(self)] = self
+            return _database, (id(self),)
         if self.connection is not None:
             msg = "a query on a DuckDB connection cannot be pickled: the connection belongs to this process"
             raise TypeError(msg)
         return Database, (None, self.external_access)
+
+
+_databases: WeakValueDictionary[int, Database] = WeakValueDictionary()
+
+
+def _database(key: int) -> Database:
+    return _databases[key]
 
 
 def registered(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any]) -> duckdb.DuckDBPyConnection:

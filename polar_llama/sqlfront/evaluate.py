@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import polars as pl
+from sqlglot import exp
 
 from polar_llama.sqlfront.calls import parameters_in
-from polar_llama.sqlfront.native import Typed
 from polar_llama.sqlfront.syntax import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlglot import exp
+    from collections.abc import Mapping, Sequence
 
     from polar_llama.sqlfront.database import Database
+    from polar_llama.sqlfront.native import Typed
     from polar_llama.sqlfront.planning import Planning
 
 
@@ -48,24 +47,29 @@ class Evaluation:
         return values.cast(self.dtype).alias(rows.name)
 
 
-def evaluated(planning: Planning, node: exp.Expr, known: Mapping[str, Typed]) -> Typed:
-    """A SQL expression as a Polars one.
+def evaluated(planning: Planning, nodes: Sequence[exp.Expr], known: Mapping[str, Typed]) -> tuple[pl.Expr, list[str]]:
+    """SQL expressions as one Polars expression, evaluated together.
 
     Args:
-        planning: The query it is part of.
-        node: The expression, over columns of ours.
+        planning: The query they are part of.
+        nodes: The expressions, over columns of ours.
         known: Those columns.
 
+    Returns:
+        An expression for a struct with fields `e0, e1, …`, and DuckDB's types of these.
+
     Raises:
-        duckdb.Error: What DuckDB says of it.
+        duckdb.Error: What DuckDB says of them.
     """
-    source = ", ".join(f"CAST(NULL AS {typed.kind}) AS {name}" for name, typed in known.items())
-    kind = planning.describe(f"SELECT {text(node)} FROM (SELECT {source or 'NULL'})")[0][1]  # noqa: S608
     types = planning.types
-    restored = ", ".join(f"{types.restored(name, typed.kind)} AS {name}" for name, typed in known.items())
-    query = f"SELECT {types.sent('v', kind)} FROM (SELECT {text(node)} AS v FROM (SELECT {restored} FROM"  # noqa: S608
-    parameters = parameters_in(query, planning.parameters)
-    function = Evaluation(planning.database, query, types.dtype(kind), parameters)
-    rows = pl.struct([typed.expr.alias(name) for name, typed in known.items()])
-    expr = rows.map_batches(function, return_dtype=function.dtype, is_elementwise=True)
-    return Typed(expr, kind)
+    names = dict.fromkeys(c.name for node in nodes for c in node.find_all(exp.Column))
+    nulls = ", ".join(f"CAST(NULL AS {known[n].kind}) AS {n}" for n in names) or "NULL"
+    listed = ", ".join(f"{text(node)} AS e{i}" for i, node in enumerate(nodes))
+    kinds = [kind for _, kind in planning.describe(f"SELECT {listed} FROM (SELECT {nulls})")]  # noqa: S608
+    restored = ", ".join(f"{types.restored(n, known[n].kind)} AS {n}" for n in names)
+    fields = ", ".join(f"'e{i}': {types.sent(f'e{i}', kind)}" for i, kind in enumerate(kinds))
+    query = f"SELECT {{{fields}}} FROM (SELECT {listed} FROM (SELECT {restored} FROM"  # noqa: S608
+    dtype = pl.Struct({f"e{i}": types.dtype(kind) for i, kind in enumerate(kinds)})
+    function = Evaluation(planning.database, query, dtype, parameters_in(query, planning.parameters))
+    rows = pl.struct([known[n].expr.alias(n) for n in names])
+    return rows.map_batches(function, return_dtype=dtype, is_elementwise=True), kinds

@@ -13,13 +13,12 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
-from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.cutting import Cutter
 from polar_llama.sqlfront.database import Database
 from polar_llama.sqlfront.naming import result_names
 from polar_llama.sqlfront.planning import Planning
-from polar_llama.sqlfront.relation import RelationScan, Stage
+from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.syntax import NOW, text
 from polar_llama.sqlfront.tables import connect_tables, given
 
@@ -146,7 +145,7 @@ def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFram
             return found.frame.select(columns)
         tree = found
     kinds = [kind for _, kind in planning.describe(text(tree))]
-    frame = InferenceFrame._of(RelationScan(planning.relation(tree, kinds)))
+    frame = planning.frame(tree, kinds)
     return frame.select([pl.col(f"c{i}").alias(n) for i, n in enumerate(names)])
 
 

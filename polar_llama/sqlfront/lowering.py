@@ -161,8 +161,25 @@ class Lowering:
         found = native(rewritten, self.known)
         if found is not None:
             return found
-        names = dict.fromkeys(c.name for c in rewritten.find_all(exp.Column))
-        return evaluated(self.planning, rewritten, {n: self.known[n] for n in names})
+        values, kinds = evaluated(self.planning, [rewritten], self.known)
+        return Typed(values.struct.field("e0"), kinds[0])
+
+    def free(self, rewritten: Sequence[exp.Expr]) -> tuple[pl.Expr, dict[int, Typed]] | None:
+        """What only DuckDB can compute of expressions that read no answer, together; None where there is little.
+
+        Returns:
+            An expression for a column `free`, and the expressions by their places, over that column.
+        """
+        places = [
+            i
+            for i, node in enumerate(rewritten)
+            if not any(c.name in self._answers for c in node.find_all(exp.Column)) and native(node, self.known) is None
+        ]
+        if len(places) < 2:  # noqa: PLR2004 -- one is evaluated where it stands
+            return None
+        values, kinds = evaluated(self.planning, [rewritten[i] for i in places], self.known)
+        fields = [Typed(pl.col("free").struct.field(f"e{n}"), kind) for n, kind in enumerate(kinds)]
+        return values.alias("free"), dict(zip(places, fields, strict=True))
 
 
 def mapped(node: exp.Expr, change: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:

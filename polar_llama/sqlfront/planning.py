@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp, parse_one
 
+from polar_llama import settings
+from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import parameters_in, read_call
 from polar_llama.sqlfront.database import described
 from polar_llama.sqlfront.dtypes import Types
@@ -95,8 +97,8 @@ class Planning:
             found.append(shown.removeprefix("SELECT "))
         return found
 
-    def relation(self, body: exp.Expr, kinds: list[str], suffix: str = "") -> Relation:
-        """A call-free query as a relation with columns `c0, c1, …`."""
+    def frame(self, body: exp.Expr, kinds: list[str], suffix: str = "") -> InferenceFrame:
+        """A query without calls as a frame with columns `c0, c1, …`, read lazily."""
         columns = tuple(
             Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind))
             for i, kind in enumerate(kinds)
@@ -104,7 +106,8 @@ class Planning:
         used = {t.name for t in body.find_all(exp.Table) if t.name.startswith(TABLE)}
         tables = {n: self.tables[n] for n in self.tables if n in used}
         parameters = parameters_in(f"{text(body)}{suffix}", self.parameters)
-        return Relation(self.database, text(body), columns, suffix, tables, parameters)
+        relation = Relation(self.database, text(body), columns, suffix, tables, parameters)
+        return InferenceFrame._of(relation.scan(settings.current()))
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import duckdb
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from polar_llama import settings as settings_module
 from polar_llama.frame.capture import ORIGINALS
-from polar_llama.frame.leaf import Leaf
-from polar_llama.planner.nodes import Plan, Scan, inputs, with_inputs
+from polar_llama.frame.leaf import STAND_IN, Leaf
+from polar_llama.frame.scope import LEAF, leaf_built
+from polar_llama.planner.nodes import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
 
     from polar_llama.frame.inference_frame import InferenceFrame
     from polar_llama.settings import Settings
@@ -58,7 +60,7 @@ class Stage:
     keys: tuple[Column, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Relation:
     """A query without calls.
 
@@ -91,64 +93,31 @@ class Relation:
         query = f"SELECT {listed} FROM ({self.body}) AS r({names}){self.suffix}"  # noqa: S608 -- names of our own
         return query if rows is None else f"SELECT * FROM ({query}) LIMIT {rows}"  # noqa: S608
 
-    def run(
-        self, settings: Settings, thread: int, wanted: list[str] | None = None, rows: int | None = None
-    ) -> Iterator[pl.DataFrame]:
-        """Run the query and hand its rows over as they come.
+    def scan(self, settings: Settings) -> Scan:
+        """Where a plan begins with this query. Nothing runs before it is read.
 
         Args:
-            settings: For the calls in the frames it reads.
-            thread: Which thread made the terminal call they belong to.
-            wanted: The columns to give; none keep the height.
-            rows: The most rows to give.
+            settings: For the dtypes of answers in the frames it reads; they run under those in force then.
         """
-        if rows == 0:
-            return
-        failures: list[BaseException] = []
-        tables = {n: _readable(t, settings, thread, failures, lazy=self.database.owned) for n, t in self.tables.items()}
-        query = self.sql(wanted, rows)
-        dtypes = {c.name: c.dtype for c in self.columns if wanted is None or c.name in wanted}
-        try:
-            with self.database.opened(tables) as connection:
-                relation = connection.sql(query, params=dict(self.parameters) or None)
-                # The user's connection takes one query at a time, and must be free when this one waits for answers.
-                batches = (
-                    iter(relation.to_arrow_reader(BATCH))
-                    if self.database.owned
-                    else iter(relation.to_arrow_table().to_batches(BATCH))
-                )
-                if self.database.owned:
-                    for batch in batches:
-                        yield _frame(batch, dtypes)
-            if not self.database.owned:
-                for batch in batches:
-                    yield _frame(batch, dtypes)
-        except duckdb.Error:
-            if failures:
-                raise failures[0] from None
-            raise
-
-    def frame(self, settings: Settings, thread: int) -> pl.LazyFrame:
-        """A native frame that runs the query when it is read.
-
-        Args:
-            settings: For the calls in the frames it reads.
-            thread: Which thread made the terminal call they belong to.
-        """
-        return register_io_source(
-            Reader(self, settings, thread),
-            schema=self.schema,
-            explain_name=f"DUCKDB {' '.join(self.body.split())}{self.suffix}",
-        )
+        leaves = {n: Leaf(t.frame._plan, settings) for n, t in self.tables.items() if isinstance(t, Stage)}
+        if leaves:
+            leaf_built()
+        named = " ".join([*self.body.split(), *self.suffix.split(), *(LEAF + leaf.token for leaf in leaves.values())])
+        frame = register_io_source(Reader(self, leaves), schema=self.schema, explain_name=f"DUCKDB {named}")
+        return Scan(frame, self.schema)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
-    """What Polars calls to read a relation."""
+    """What Polars calls to read a relation.
+
+    Attributes:
+        relation: The query.
+        leaves: What answers the frames that it reads, by their names.
+    """
 
     relation: Relation
-    settings: Settings
-    thread: int
+    leaves: Mapping[str, Leaf]
 
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
@@ -157,42 +126,66 @@ class Reader:
         wanted = None
         if with_columns is not None:
             wanted = [*with_columns, *(() if predicate is None else predicate.meta.root_names())]
-        for batch in self.relation.run(self.settings, self.thread, wanted, n_rows):
+        for batch in self.read(wanted, n_rows):
             frame = batch if predicate is None else batch.filter(predicate)
             if with_columns is None:
                 yield frame
             else:
                 yield frame.select(with_columns) if with_columns else frame.drop(frame.columns)
 
+    def read(self, wanted: list[str] | None, rows: int | None) -> Iterator[pl.DataFrame]:
+        """Run the query and hand its rows over as they come.
+
+        Args:
+            wanted: The columns to give; none keep the height.
+            rows: The most rows to give.
+        """
+        if rows == 0:
+            return
+        relation, failures = self.relation, list[BaseException]()
+        dtypes = {c.name: c.dtype for c in relation.columns if wanted is None or c.name in wanted}
+        try:
+            tables = {n: self._readable(n, t, failures) for n, t in relation.tables.items()}
+            for batch in _batches(relation, relation.sql(wanted, rows), tables):
+                yield _frame(batch, dtypes)
+        except duckdb.Error:
+            if failures:
+                raise failures[0] from None
+            raise
+
+    def _readable(self, name: str, table: Any, failures: list[BaseException]) -> Any:
+        """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""
+        if not isinstance(table, Stage):
+            return table
+        leaf = self.leaves[name]
+        native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
+        # The user's connection must be free while there is something to wait for.
+        return native if self.relation.database.owned else ORIGINALS["collect"](native)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # A client may hold credentials and cannot travel.
-        return Reader, (self.relation, replace(self.settings, http_client=None), self.thread)
+        if STAND_IN.get() is None:
+            return Reader, (self.relation, self.leaves)
+        # A copy to be looked at in this process: the leaves are exchanged, the tables stay where they are.
+        _relations[id(self.relation)] = self.relation
+        return _copied, (id(self.relation), self.leaves)
 
 
-class RelationScan(Scan):
-    """Where a plan begins with a query: read under the settings of the run that reads it."""
+_relations: WeakValueDictionary[int, Relation] = WeakValueDictionary()
 
-    __slots__ = ("relation",)
 
-    relation: Relation
+def _copied(key: int, leaves: Mapping[str, Leaf]) -> Reader:
+    return Reader(_relations[key], leaves)
 
-    def __init__(self, relation: Relation) -> None:
-        """Scan a relation."""
-        object.__setattr__(self, "relation", relation)
-        object.__setattr__(self, "schema", relation.schema)
 
-    @property
-    def frame(self) -> pl.LazyFrame:
-        """The relation, for a terminal call of this thread."""
-        return self.relation.frame(settings_module.current(), threading.get_ident())
-
-    @property
-    def plans(self) -> list[Plan]:
-        """The plans that are run when the relation is read: what is asked in them is not seen from outside."""
-        return [t.frame._plan for t in self.relation.tables.values() if isinstance(t, Stage)]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RelationScan, (self.relation,)
+def _batches(relation: Relation, query: str, tables: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    parameters = dict(relation.parameters) or None
+    if relation.database.owned:
+        with relation.database.opened(tables) as connection:
+            yield from connection.sql(query, params=parameters).to_arrow_reader(BATCH)
+        return
+    with relation.database.opened(tables) as connection:  # one query at a time: it is over before the next begins
+        table = connection.sql(query, params=parameters).to_arrow_table()
+    yield from table.to_batches(BATCH)
 
 
 def _frame(batch: Any, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -201,15 +194,6 @@ def _frame(batch: Any, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
     if not dtypes:
         return frame
     return frame.cast({n: d for n, d in dtypes.items() if frame.schema[n] != d})
-
-
-def _readable(table: Any, settings: Settings, thread: int, failures: list[BaseException], *, lazy: bool) -> Any:
-    """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""
-    if not isinstance(table, Stage):
-        return table
-    leaf = Leaf(fixed(table.frame._plan, settings, thread), settings, thread)
-    native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
-    return native if lazy else ORIGINALS["collect"](native)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,21 +214,3 @@ class Told:
         except Exception as error:
             self.failures.append(error)
             raise
-
-
-def fixed(plan: Plan, settings: Settings, thread: int) -> Plan:
-    """A plan whose queries run under given settings, whatever thread reads them."""
-    done: dict[int, Plan] = {}
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        if id(node) in done:
-            continue
-        if isinstance(node, RelationScan):
-            done[id(node)] = Scan(node.relation.frame(settings, thread), node.schema)
-        elif not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in inputs(node)]
-        else:
-            done[id(node)] = with_inputs(node, tuple(done[id(i)] for i in inputs(node)))
-    return done[id(plan)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polar_llama.exec.record import Record, decode, encode
+from polar_llama.exec.record import Record, decode, encode, text_of
 from polar_llama.providers.base import Response, Usage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -15,7 +15,9 @@ COUNTS = st.integers(0, 2**40)
 
 @given(TEXT, TEXT | st.none(), st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS) | st.none())
 def test_what_is_stored_is_read(text: str, model: str | None, usage: Usage | None) -> None:
-    record = decode(encode(Response(text, usage, model), 1_700_000_000.9))
+    stored = encode(Response(text, usage, model), 1_700_000_000.9)
+    assert text_of(stored) == text
+    record = decode(stored)
     assert (record.text, record.model, record.created, record.usage) == (text, model, 1_700_000_000, usage)
 
 
@@ -31,3 +33,4 @@ def test_the_form_on_disk() -> None:
 def test_other_bytes_are_not_a_record(stored: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode(stored)
+    assert text_of(stored) is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Query = Callable[[Any, Any], Any]
 
-pytestmark = pytest.mark.usefixtures("emulator")
+pytestmark = pytest.mark.usefixtures("one_cache")
 
 col = pl.col
 

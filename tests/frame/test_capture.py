@@ -128,6 +128,7 @@ VERBS: dict[str, Query] = {
 }
 
 
+@pytest.mark.usefixtures("one_cache")
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_around_an_answer(name: str) -> None:
     same(lambda lf, llm: VERBS[name](lf, llm).collect())
@@ -157,11 +158,13 @@ HOLDERS: dict[str, Query] = {
 EAGER = [name for name in HOLDERS if not name.endswith("_seq") and name != "having"]
 
 
+@pytest.mark.usefixtures("one_cache")
 @pytest.mark.parametrize("name", HOLDERS)
 def test_every_verb_that_holds_a_call(name: str) -> None:
     same(lambda lf, llm: HOLDERS[name](lf, llm).collect())
 
 
+@pytest.mark.usefixtures("one_cache")
 @pytest.mark.parametrize("name", EAGER)
 def test_every_verb_of_an_eager_frame(name: str) -> None:
     same(lambda lf, llm: HOLDERS[name](lf.collect(), llm))
@@ -176,6 +179,7 @@ JOINS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.usefixtures("one_cache")
 @pytest.mark.parametrize("options", JOINS.values(), ids=JOINS)
 @pytest.mark.parametrize(("left", "right"), [(True, True), (True, False), (False, True)])
 def test_answers_as_join_keys(left: bool, right: bool, options: dict[str, Any]) -> None:  # noqa: FBT001

@@ -1,17 +1,22 @@
-"""On random plans: an estimate is never below what is sent, equal where it says so, and never fails where a run works."""
+"""On random plans: an estimate is never below what is sent, equal where it says so, and fails only where runs do."""
 
 from __future__ import annotations
+
+import itertools
 
 import planner_kit as kit
 import planner_plans as plans
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, assume, given, reject
+from hypothesis import HealthCheck, Phase, assume, given, reject
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import polar_llama as pll
 from polar_llama import settings
+from polar_llama.frame import estimating
+
+_numbers = itertools.count()
 
 MANY = examples(
     max_examples=400,
@@ -32,14 +37,16 @@ def _same_engine():
 def assert_bounds(case: plans.Case, sent: int, found: pl.DataFrame) -> None:
     if found["requests"].null_count() == 0:
         foreseen = int(found["requests"].sum())
-        assert sent <= foreseen, (case, found)
+        assert sent <= foreseen, repr(case)
         if found["exact"].all():
-            assert sent == foreseen, (case, found)
+            assert sent == foreseen, repr(case)
 
 
 @MANY
 @given(plans.cases())
-def test_a_run_sends_no_more_than_estimated(case):
+def test_a_run_sends_no_more_than_estimated(case, monkeypatch):
+    # These stages read every slot; real ones leave out what Polars never reads.
+    monkeypatch.setattr(estimating, "unread", lambda plan: frozenset())
     try:
         ran = kit.planned(case.query, case.frame)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pll.PolarLlamaError):
@@ -49,10 +56,10 @@ def test_a_run_sends_no_more_than_estimated(case):
     assert_bounds(case, len(ran.asked), found)
 
 
-@examples(MANY, max_examples=60)
-@given(plans.cases(), st.integers(0, 7), st.integers(0, 10**9))
-def test_nor_where_some_of_it_is_cached(tmp_path, case, few, number):
-    with settings.session(model="pure:model", cache_dir=tmp_path / str(number), progress=False):
+@examples(MANY, max_examples=60, phases=[Phase.generate])
+@given(plans.cases(), st.integers(0, 7))
+def test_nor_where_some_of_it_is_cached(tmp_path, case, few):
+    with settings.session(model="pure:model", cache_dir=tmp_path / str(next(_numbers)), progress=False):
         try:
             case.query(case.frame.head(few), pll.llm).collect(engine="in-memory")
             found = pll.estimate(case.query(case.frame, pll.llm))

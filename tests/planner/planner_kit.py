@@ -92,6 +92,9 @@ def answered_by(function: Callable[[str, Any], Any]) -> Callable[..., pl.Expr]:
             values = [None if p is None else function(p, returns) for p in prompts.to_list()]
             return pl.Series(prompts.name, values, dtype=DTYPES[returns])
 
+        if isinstance(prompt, pl.Expr) and prompt.meta.is_literal():
+            # One value, of whatever height the frame has: as a Python function Polars does not know it for one.
+            return pl.lit(answers(pl.select(prompt).to_series())).first().alias("llm")
         return _prompts(prompt).map_batches(answers, return_dtype=DTYPES[returns], is_elementwise=True).alias("llm")
 
     return llm
@@ -112,7 +115,7 @@ def _prompts(prompt: str | pl.Expr) -> pl.Expr:
     def rendered(rows: pl.Series) -> pl.Series:
         return pl.Series(rows.name, [_rendered(parts, row) for row in rows.to_list()], dtype=pl.String)
 
-    row = pl.struct(**{f"{i}": pl.col(f) for i, f in enumerate(fields)})
+    row = pl.struct([pl.col(f).alias(f"{i}") for i, f in enumerate(fields)])
     return row.map_batches(rendered, return_dtype=pl.String, is_elementwise=True)
 
 
@@ -181,8 +184,9 @@ class PureProvider:
         schema = request.ask.schema
         self.asked.append((schema, request.prompt))
         value = answer(request.prompt, _annotations()[schema])
-        wrapped = value if schema is None or isinstance(value, dict) else {"answer": value}
-        return Response(wrapped if schema is None else json.dumps(wrapped))
+        if schema is None:
+            return Response(str(value))
+        return Response(json.dumps(value if isinstance(value, dict) else {"answer": value}))
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -6,12 +6,14 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import planner_kit as kit
 import polars as pl
 import polars.selectors as cs
 from hypothesis import strategies as st
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +160,7 @@ class Step:
 
     # --- drawing
 
-    def one(self, *choices: Any) -> Any:
+    def one(self, *choices: T) -> T:
         return self.rng.choice(choices)
 
     def number(self, low: int, high: int) -> int:
@@ -194,11 +196,11 @@ class Step:
                 f"pl.col('{text}').fill_null('none')",
                 f"pl.col('{text}').shift()",
                 f"pl.col('{text}').first().over('{self.column()}')",
-                f"pl.format('{{}}/{{}}', '{text}', pl.len())",
+                f"pl.format('{{}}/{{}}', '{text}', pl.col('{text}').count())",
                 *([] if self.per_row else [f"pl.col('{text}').max()"]),
             )
         if kind == 9 and depth > 0:
-            return f"pl.format('on {{}}', {self.text(depth - 1)})"
+            return f"pl.format('on {{}}', {self.moved(lambda: self.text(depth - 1))})"
         return f"pl.col('{self.column()}').cast(pl.String)" if self.per_row else "pl.lit('c')"
 
     def moved(self, drawn: Callable[[], str]) -> str:
@@ -386,13 +388,15 @@ class Step:
 
     def top(self) -> str:
         key = self.one(f"'{self.named(pl.Int64) or 'i'}'", self.call("int"), self.text(0))
-        return f".with_row_index('_r').{self.one('top_k', 'bottom_k')}({self.number(1, 4)}, by=[{key}, '_r']).drop('_r')"
+        return (
+            f".with_row_index('_r').{self.one('top_k', 'bottom_k')}({self.number(1, 4)}, by=[{key}, '_r']).drop('_r')"
+        )
 
     def join(self) -> str:
         how = self.one("inner", "left", "right", "full", "semi", "anti", "cross")
         order = "left" if how in ("semi", "anti") else "left_right"
         coalesce = self.one("", "", ", coalesce=True", ", coalesce=False") if how in ("left", "right", "full") else ""
-        nulls = self.one("", "", ", nulls_equal=True") if how != "cross" else ""
+        nulls = self.one("", "", ", nulls_equal=True") if how in ("inner", "semi", "anti") else ""
         key = self.one("k", "k", "k", "v") if how != "cross" else None
         on = "" if key is None else f"left_on='{key}', right_on='k', " if key != "k" else "on='k', "
         options = f"{on}how='{how}'{coalesce}{nulls}, maintain_order='{order}'"

@@ -50,11 +50,11 @@ ROWS = [
     Row("… then `head(3)`", lambda lf, llm: lf.with_columns(a=llm("text")).head(3)),
     Row("… then `tail(2)`", lambda lf, llm: lf.with_columns(a=llm("text")).tail(2)),
     Row(
-        "… then `sort(\"stars\")` and `head(2)`",
+        '… then `sort("stars")` and `head(2)`',
         lambda lf, llm: lf.with_columns(a=llm("text")).sort("stars", "id", nulls_last=True).head(2),
     ),
-    Row("… then `top_k(3, by=\"stars\")`", lambda lf, llm: lf.with_columns(a=llm("text")).top_k(3, by=["stars", "id"])),
-    Row("… then `select(\"id\")`", lambda lf, llm: lf.with_columns(a=llm("text")).select("id")),
+    Row('… then `top_k(3, by="stars")`', lambda lf, llm: lf.with_columns(a=llm("text")).top_k(3, by=["stars", "id"])),
+    Row('… then `select("id")`', lambda lf, llm: lf.with_columns(a=llm("text")).select("id")),
     Row(
         "… then the prompt's column overwritten, and a filter",
         lambda lf, llm: lf.with_columns(a=llm("text")).with_columns(text=pl.lit("-")).filter(LANG == "de"),
@@ -64,10 +64,10 @@ ROWS = [
         lambda lf, llm: lf.with_columns(a=llm("text")).with_row_index("n").filter(pl.col("n") % 4 == 0),
     ),
     Row(
-        "… then `unique(\"who\")`",
+        '… then `unique("who")`',
         lambda lf, llm: lf.with_columns(a=llm("text")).unique("who", keep="first", maintain_order=True),
     ),
-    Row("… then `explode(\"tags\")`", lambda lf, llm: lf.with_columns(a=llm("text")).explode("tags").drop_nulls("tags")),
+    Row('… then `explode("tags")`', lambda lf, llm: lf.with_columns(a=llm("text")).explode("tags").drop_nulls("tags")),
     Row(
         "… then an inner join that keeps few rows",
         lambda lf, llm: lf.with_columns(a=llm("text")).join(PEOPLE, **ON),
@@ -82,20 +82,20 @@ ROWS = [
         "left join with answers on the right side",
         lambda lf, llm: lf.join(PEOPLE.with_columns(a=llm("{about}{plan}")), how="left", **ON),
     ),
-    Row("… then `group_by(\"who\")` without the answer", lambda lf, llm: lf.with_columns(a=llm("text")).group_by(
+    Row('… then `group_by("who")` without the answer', lambda lf, llm: lf.with_columns(a=llm("text")).group_by(
         "who", maintain_order=True).agg(STARS.mean())),
     Row(
-        "`group_by(\"who\").agg(llm(texts joined))`, then `head(2)`",
+        '`group_by("who").agg(llm(texts joined))`, then `head(2)`',
         lambda lf, llm: lf.group_by("who", maintain_order=True).agg(a=llm(pl.col("text").str.join(";"))).head(2),
     ),
     Row("`filter(stars < 3, llm(..))`", lambda lf, llm: lf.filter(STARS < 3, llm("{text}", returns=bool))),
     Row("`filter(llm(..) & (stars < 3))`", lambda lf, llm: lf.filter(llm("{text}", returns=bool) & (STARS < 3))),
     Row(
-        "`filter(llm(..))`, then `filter(lang == \"en\")`",
+        '`filter(llm(..))`, then `filter(lang == "en")`',
         lambda lf, llm: lf.filter(llm("{text}", returns=bool)).filter(LANG == "en"),
     ),
     Row("`filter((stars < 3) \\| llm(..))`", lambda lf, llm: lf.filter((STARS < 3) | llm("{text}", returns=bool))),
-    Row("`remove((lang == \"en\") & llm(..))`", lambda lf, llm: lf.remove((LANG == "en") & llm("{text}", returns=bool))),
+    Row('`remove((lang == "en") & llm(..))`', lambda lf, llm: lf.remove((LANG == "en") & llm("{text}", returns=bool))),
     Row(
         "`when(stars < 3).then(llm(..)).otherwise(llm(..))`",
         lambda lf, llm: lf.with_columns(o=pl.when(STARS < 3).then(llm("sorry {text}")).otherwise(llm("thank {text}"))),
@@ -107,7 +107,20 @@ ROWS = [
                 llm("? {text}"))
         ),
     ),
-    Row("`coalesce(\"note\", llm(..))`", lambda lf, llm: lf.with_columns(note=pl.coalesce("note", llm("text")))),
+    Row('`coalesce("note", llm(..))`', lambda lf, llm: lf.with_columns(note=pl.coalesce("note", llm("text")))),
+    Row(
+        '`coalesce("note", llm(..))`, then `filter(llm(..))`',
+        lambda lf, llm: lf.with_columns(note=pl.coalesce("note", llm("{text} {id}"))).filter(
+            llm("{stars}", returns=bool)
+        ),
+    ),
+    Row(
+        '`coalesce("note", llm(..))`, then `sort`, `select` and `head(3)`',
+        lambda lf, llm: lf.with_columns(note=pl.coalesce("note", llm("{text} {id}")))
+        .sort("stars", "id", nulls_last=True)
+        .select("id", "note")
+        .head(3),
+    ),
     Row(
         "two answers, `filter` on the first",
         lambda lf, llm: lf.with_columns(a=llm("text", returns=Color), b=llm("reply to {text}")).filter(

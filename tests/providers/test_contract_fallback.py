@@ -245,3 +245,31 @@ async def test_one_schema_beyond_the_subset_says_nothing_of_others(script: Scrip
         for schema in (OPEN, OPEN, SCHEMA):
             await asked(provider, Ask("smollm", schema=schema))
     assert [form(body) for body in script.bodies] == ["tool", "prompt", "prompt", "schema"]
+
+
+async def test_trouble_on_the_way_down_is_told_so_that_it_is_tried_again(script: Script, connect: Connect) -> None:
+    def reply(number: int, body: Any) -> httpx.Response:
+        if form(body) == "schema":
+            return httpx.Response(200, json={"content": [{"type": "text", "text": "Seven is prime."}]})
+        return anthropic(body) if number > 1 else httpx.Response(529, json={"error": {"type": "overloaded_error"}})
+
+    script.reply = reply
+    async with script.client() as client, connect("anthropic", KEYS, client) as provider:
+        said = await provider.complete(Request(Ask("smollm", schema=SCHEMA), "?"))
+        assert isinstance(said, Failure)
+        assert said.kind == "overloaded"
+        assert (await asked(provider, Ask("smollm", schema=SCHEMA))).text == '{"n":1}'
+    assert [form(body) for body in script.bodies] == ["schema", "tool", "schema", "tool"]
+
+
+async def test_gateways_are_not_trusted_to_take_schemas(script: Script, connect: Connect) -> None:
+    """Even for models that do where they come from."""
+
+    def reply(_number: int, body: Any) -> httpx.Response:
+        prose = [{"type": "text", "text": "Seven is prime."}]
+        return anthropic(body) if form(body) == "tool" else httpx.Response(200, json={"content": prose})
+
+    script.reply = reply
+    environ = {**KEYS, "ANTHROPIC_BASE_URL": "http://gateway.invalid"}
+    async with script.client() as client, connect("anthropic", environ, client) as provider:
+        assert (await asked(provider, Ask("claude-haiku-5-5", schema=SCHEMA))).text == '{"n":1}'

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import duckdb
 import polars as pl
 import pytest
 
 from polar_llama.frame.llm import llm
+from polar_llama.frame.looking import estimate, explain
 from polar_llama.sqlfront import sql
 
 if TYPE_CHECKING:
@@ -162,3 +164,25 @@ def test_parquet_is_read_as_far_as_it_is_needed(
     assert "DUCKDB SELECT" in plan
     assert frame.collect().height > 0
     assert len(oracle.asked) <= 20
+
+
+LOOKED_AT = (
+    (100, "SELECT llm(question) AS a FROM t"),
+    (10, "SELECT llm(question) AS a FROM t WHERE cat = 3"),
+    (100, "SELECT llm_bool(question) AS b, count(*) AS n FROM t GROUP BY b"),
+    (10, "SELECT cat, llm('Sum up: ' || string_agg(question, ',' ORDER BY i)) AS a FROM t GROUP BY cat"),
+    (10, "SELECT k.i FROM k LEFT JOIN t ON t.i = k.i AND llm_bool(t.question)"),
+)
+
+
+@pytest.mark.parametrize(("requests", "query"), LOOKED_AT, ids=[query for _, query in LOOKED_AT])
+@pytest.mark.parametrize("where", ["our database", "the user's"])
+def test_looking_sends_nothing_and_sees_through_duckdb(oracle: Oracle, where: str, requests: int, query: str) -> None:
+    with duckdb.connect(":memory:") as con:
+        frame = sql(query, t=ROWS, k=KEPT, connection=con if where == "the user's" else None)
+        looked = estimate(frame)
+        assert not oracle.asked
+        assert looked["requests"].sum() == requests
+        explain(frame)
+        frame.collect()
+        assert len(oracle.asked) == requests

@@ -206,7 +206,7 @@ class TestConnection:
         assert done == [5] * 4
 
     def test_it_cannot_travel(self, oracle: Oracle, con: duckdb.DuckDBPyConnection) -> None:
-        with pytest.raises(TypeError, match="belongs to this process"):
+        with pytest.raises(pl.exceptions.ComputeError, match="belongs to this process"):
             pickle.dumps(sql("SELECT llm(q) AS a FROM t", connection=con))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from polar_llama.planner.exprs import reads, row_wise, touches
+import polars as pl
+
+from polar_llama.planner.exprs import bare_column, reads, row_wise, touches
 from polar_llama.planner.flow import reads_of
 from polar_llama.planner.nodes import (
     Answer,
@@ -15,6 +17,7 @@ from polar_llama.planner.nodes import (
     Native,
     Prompt,
     Scan,
+    Select,
     Slice,
     Sort,
     Union,
@@ -23,8 +26,6 @@ from polar_llama.planner.nodes import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from polar_llama.planner.nodes import Plan
 
 _KEEPERS = frozenset({"tail", "top_k", "bottom_k", "drop_nulls", "drop_nans"})
@@ -34,7 +35,7 @@ _Rows = Filter | Sort | Slice | Distinct | Native
 
 
 def narrow_first(node: Plan) -> Plan:
-    """`Rows(WithColumns(x)) -> WithColumns(Rows(x))`, likewise past a drop and a rename.
+    """`Rows(WithColumns(x)) -> WithColumns(Rows(x))`, likewise past a select, a drop and a rename.
 
     `Rows` keeps or orders rows: Filter, Sort, Slice, Distinct, tail, top_k. Safe when it reads no
     column that the step makes, renames or drops: it then sees the same values on the same rows; and
@@ -43,10 +44,10 @@ def narrow_first(node: Plan) -> Plan:
     """
     if not isinstance(node, _Rows) or (isinstance(node, Native) and node.verb not in _KEEPERS):
         return node
-    passed: list[WithColumns | Native] = []
+    passed: list[Select | WithColumns | Native] = []
     below, read = node.input, reads_of(node)[0]
-    while isinstance(below, WithColumns | Native) and asks(below):
-        made = _made(below)
+    while isinstance(below, Select | WithColumns | Native) and asks(below):
+        made = made_by(below)
         if made is None or touches(read, made):
             break
         passed.append(below)
@@ -59,7 +60,7 @@ def narrow_first(node: Plan) -> Plan:
     return plan
 
 
-def _made(node: WithColumns | Native) -> frozenset[str] | None:
+def made_by(node: Select | WithColumns | Native) -> frozenset[str] | None:  # noqa: PLR0911 -- one line a step
     """The columns a step makes, renames or drops; None when rows must not be touched below it."""
     assert node.schema is not None  # noqa: S101 -- resolve() gives every node a schema
     assert node.input.schema is not None  # noqa: S101
@@ -69,6 +70,12 @@ def _made(node: WithColumns | Native) -> frozenset[str] | None:
             if reads(exprs) is None or not all(map(row_wise, exprs)):
                 return None
             return frozenset(_name(i) for i in node.items)
+        case Select():
+            exprs = [expression(i) for i in node.items]
+            if reads(exprs) in (None, frozenset()) or not all(map(row_wise, exprs)):
+                return None  # of nothing but literals there is one row
+            kept = {_name(i) for i in node.items if isinstance(i, pl.Expr) and bare_column(i) == _name(i)}
+            return (frozenset(node.input.schema) | frozenset(node.schema)) - kept
         case Native(verb="drop"):
             return frozenset(node.input.schema) - frozenset(node.schema)
         case Native(verb="rename"):
