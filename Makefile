@@ -30,7 +30,7 @@ test: lint types pytest ## The whole check, as CI runs it
 
 lint: $(VENV)/.dev ## ruff, and the direction of imports
 	$(BIN)/ruff check
-	$(BIN)/lint-imports --no-logo --no-timings
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy

@@ -1,0 +1,1 @@
+"""The engine: batches of prompts in, batches of answers out."""

@@ -166,7 +166,7 @@ def _check_groups(names: Sequence[str]) -> None:
         source = written(name).source
         if isinstance(source, pl.Expr) and not row_wise(source):
             msg = (
-                f"the prompt of {written(name).call.label} is one for each row of a group, and looks at other rows too. "
+                f"the prompt of {written(name).call.label} is one for each row of a group and looks at other rows too. "
                 "Hint: name that part first, with_columns(x=...over(keys)), and use column x in the prompt"
             )
             raise PlanError(msg)

@@ -111,8 +111,9 @@ def kind_of(status: int, problem: Problem) -> Kind:  # noqa: PLR0911 -- a table,
     if names & _FILTERED:
         return "refused"
     if status in _HEALS_BELOW_500 or (status >= 500 and status not in _NEVER_HEALS):  # noqa: PLR2004
-        # llama-server answers 500 to an image that the model cannot see
-        return "bad_request" if "not supported" in problem.message.lower() else "overloaded"
+        # llama-server answers 500 to an image that the model cannot see, and to a text too long to embed
+        hopeless = any(words in problem.message.lower() for words in ("not supported", "too large to process"))
+        return "bad_request" if hopeless else "overloaded"
     return "bad_request"
 
 

@@ -136,7 +136,10 @@ class Cutter:
         Then it is asked for every different row there can be around it.
         """
         query = node.this if isinstance(node, exp.Subquery) else node
-        assert isinstance(query, exp.Query)  # noqa: S101 -- what `outermost` was asked for
+        if not isinstance(query, exp.Query):
+            raise PlanError(
+                f"a call inside {query.key.upper()} in an expression cannot be planned. Hint: SELECT it instead"
+            )
         if self._scope.means(query):
             if isinstance(node.parent, exp.Exists) and query.args.get("limit") is None:
                 query.set("limit", exp.Limit(expression=exp.Literal.number(1)))  # one row is enough

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_multiple, text
 
@@ -39,7 +40,9 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
 
 
 def _unnamed(item: exp.Expr) -> bool:
-    return not isinstance(item, exp.Alias | exp.Column | exp.Star | exp.Dot) and not is_multiple(item)
+    if isinstance(item, exp.Dot) and not holds_call(item):
+        return False  # DuckDB may take it for a column of a table
+    return not isinstance(item, exp.Alias | exp.Column | exp.Star) and not is_multiple(item)
 
 
 def _first_select(tree: exp.Expr) -> exp.Select | None:
@@ -66,7 +69,7 @@ def _texts(connection: duckdb.DuckDBPyConnection, query: str, select: exp.Select
             continue
         alone = {**node, "modifiers": [], "cte_map": {"map": []}, "select_list": [item], "from_table": _NOTHING}
         alone |= {"where_clause": None, "group_expressions": [], "group_sets": [], "having": None, "qualify": None}
-        alone["aggregate_handling"] = "STANDARD_HANDLING"
+        alone |= {"aggregate_handling": "STANDARD_HANDLING", "sample": None}
         statement = json.dumps({**parsed, "statements": [{**parsed["statements"][0], "node": alone}]})
         ((shown,),) = connection.execute("SELECT json_deserialize_sql($1::JSON)", [statement]).fetchall()
         texts.append(shown.removeprefix("SELECT "))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlglot import exp, parse_one
 
+from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, walk
 from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, text
 
@@ -104,7 +105,9 @@ def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
     star = item.this if isinstance(item, exp.Column) else item
     if isinstance(star, exp.Star):
         return _replaced(planning, item, star, source, describe)
-    columns = next(n for n in walk(item) if isinstance(n, exp.Columns | exp.Star))
+    columns = next((n for n in walk(item) if isinstance(n, exp.Columns | exp.Star)), None)
+    if columns is None:
+        return [_unnested(planning, item, source, describe)]
     names = [name for name, _ in describe(source.select(columns.copy()))]
     found = []
     for part, name in zip(planning.parts_of(columns.copy(), len(names)), names, strict=True):
@@ -113,6 +116,16 @@ def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
             node.replace(part.copy())
         found.append(Item(copy, name))
     return found
+
+
+def _unnested(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> Item:
+    """`unnest` over an answer: DuckDB makes rows of it once it is there."""
+    found = describe(source.select(stubbed(item, planning)))
+    if len(found) != 1:
+        raise PlanError(
+            "unnest() of an answer that is a struct cannot be planned. Hint: name it first, and select its fields"
+        )
+    return Item(item, "")
 
 
 def _replaced(planning: Planning, item: exp.Expr, star: exp.Star, source: exp.Select, describe: Describe) -> list[Item]:

@@ -9,6 +9,9 @@ import polar_llama as pll
 from polar_llama import llm
 from polar_llama.frame.embed import embed
 from polar_llama.frame.similarity import cosine_similarity
+from polar_llama.providers import registry, weights
+from polar_llama.providers.base import Room, Usage, Vectors
+from polar_llama.providers.embedding import pack
 from polar_llama.testing import EmulatedFault, Emulator, answer_vector
 
 MODEL = "openai:text-embedding-3-small"
@@ -235,3 +238,58 @@ def test_a_text_that_is_too_long_for_the_local_model_fails_alone():
     found = df.with_columns(v=embed("t", model="local", on_error="struct"))["v"]
     assert found[0]["error"] is None
     assert "more than the 2,048 tokens" in found[1]["error"]
+
+
+class _Letters:
+    """A provider of one's own: the vector of a text counts its letters."""
+
+    identity = host = "letters"
+
+    async def complete(self, request):
+        raise NotImplementedError
+
+    def room(self, ask):
+        return Room(texts=3, size=100)
+
+    async def embed(self, ask, texts, timeout):
+        return Vectors(tuple(pack([text.count("a"), text.count("b")]) for text in texts), Usage(input=len(texts)))
+
+    async def aclose(self):
+        pass
+
+
+def test_a_provider_of_ones_own_can_embed(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    pll.register_provider("letters", lambda _: _Letters())
+    df = pl.DataFrame({"t": ["ab", "bb", "", "aab", "b" * 200]})
+    found = df.with_columns(v=embed("t", model="letters:latin"))
+    assert found["v"].to_list() == [[1, 1], [0, 2], [0, 0], [2, 1], [0, 200]]
+    assert _report().total.sent == 3
+    with (
+        pytest.raises(pll.ConfigurationError, match="no embedding model is known for 'letters'"),
+        pll.session(model="letters:latin"),
+    ):
+        df.select(embed("t"))
+
+
+@pytest.mark.local_model
+def test_a_llama_cpp_server_embeds_over_http(monkeypatch):
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights.locate(""))
+    params.embedding, params.ui, params.warmup = True, False, False
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.n_ctx, params.verbosity, params.api_keys = 1024, -1, ["a-key-of-the-test"]
+    params.cpuparams.n_threads = 1
+    server = xllamacpp.Server(params)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.listening_address}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-the-test")
+    df = pl.DataFrame({"t": ["a cat", "a dog", "", None, "long " * 3_000]})
+    found = df.with_columns(v=embed("t", model="openai:smollm2", on_error="struct"))["v"]
+    vectors = found.struct.field("answer")
+    assert vectors.list.len().to_list() == [576, 576, None, None, None]
+    assert found.struct.field("error").is_null().to_list() == [True, True, False, True, False]
+    monkeypatch.setenv("OPENAI_API_KEY", "another-key")
+    with pytest.raises(pll.ProviderError, match="OPENAI_API_KEY"):
+        df.head(1).select(embed("t", model="openai:smollm2", cache=False))

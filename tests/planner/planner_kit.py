@@ -215,7 +215,7 @@ class PureStages:
         self.asked: set[tuple[str | None, str]] = set()
 
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
-        rows = ORIGINALS["collect"](frame, engine="in-memory")
+        rows: pl.DataFrame = ORIGINALS["collect"](frame, engine="in-memory")
         for one in answers:
             returns = one.call.returns
             prompts = rows[one.column].to_list()
@@ -272,8 +272,9 @@ def engine(query: Query, frame: pl.LazyFrame, rules: Sequence[Rule] = RULES, on:
 def assert_same(one: pl.DataFrame, other: pl.DataFrame) -> None:
     """Equal names, dtypes, rows and order of rows."""
     # Polars forgets what a list of nothing but nulls holds when it reverses it.
-    lists = {n: t for n, t in one.schema.items() if isinstance(t, pl.List) and other.schema.get(n) == pl.List(pl.Null)}
-    assert_frame_equal(one, other.cast(lists), check_exact=True, categorical_as_str=True)
+    lists = [n for n, t in other.schema.items() if t == pl.List(pl.Null) and isinstance(one.schema.get(n), pl.List)]
+    other = other.with_columns(pl.col(n).cast(one.schema[n]) for n in lists)
+    assert_frame_equal(one, other, check_exact=True, categorical_as_str=True)
 
 
 def assert_equivalent(

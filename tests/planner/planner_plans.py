@@ -441,7 +441,7 @@ class Step:
             f".unpivot(on=['{self.named(pl.String)}'], index={self.some(2)!r})",
             f".with_columns(p={self.call('Person')}).unnest('p')",
             f".with_columns(p={self.call('list[str]')}).explode('p')",
-            f".select({', '.join(repr(n) for n in self.some())}, w=pl.struct({', '.join(repr(n) for n in self.some())}))",
+            f".select({self.some()!r}, w=pl.struct({self.some()!r}))",
         )
 
     def group_by(self) -> str:

@@ -13,9 +13,7 @@ from polar_llama.errors import PlanError
 FOUND = {
     # One predicate of a sieve read the answer of another one, which had not been asked yet.
     "predicates_that_share_an_answer": Case(
-        (
-            ".filter(llm('q', returns=bool) & (pl.col('i') > 0), llm(pl.lit('c'), returns=bool) | llm('q', returns=bool))",
-        )
+        (".filter(llm('q', returns=bool) & (pl.col('i') > 0), llm('s', returns=bool) | llm('q', returns=bool))",)
     ),
     # A sieve read by a native leaf left out a column that a predicate reads, but does not answer.
     "a_predicate_reads_an_answer_from_below": Case(
@@ -28,12 +26,10 @@ FOUND = {
     # The value to fill with went into the prompts, whose dtype it is not.
     "shift_fills_with_an_integer": Case((".select(a=llm('q', returns=int))", ".shift(2, fill_value=7)")),
     "an_answer_masked_by_an_answer_that_is_masked": Case(
-        (
-            ".filter((llm('q', returns=bool) | llm('{v}', returns=bool)) & (llm('s', returns=bool) | llm('q', returns=bool)))",
-        )
+        (".filter(llm('q', returns=bool) | llm('{v}', returns=bool), llm('s', returns=bool) | llm('q', returns=bool))",)
     ),
     "a_row_of_nulls_from_a_join_is_not_asked": Case(
-        (
+            ".filter(llm('q', returns=bool) | llm('{v}', returns=bool), llm('s', returns=bool) | llm('q', returns=bool))"
             ".join(other.with_columns(a=llm(pl.lit('const'))), on='k', how='full', maintain_order='left_right')",
             ".filter((llm('{a}', returns=bool | None) | pl.col('c')))",
         )

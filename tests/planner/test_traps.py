@@ -187,27 +187,17 @@ COLUMNS: dict[str, Trap] = {
     ),
 }
 
+
+def _unique(column: str, keep: Any, returns: Any) -> Query:
+    return lambda lf, llm: lf.with_columns(a=llm("q", returns=returns)).unique(column, keep=keep, maintain_order=True)
+
+
 DISTINCT: dict[str, Trap] = {
     **{
-        f"unique_subset_other, {keep}": (
-            D,
-            lambda lf, llm, keep=keep: lf.with_columns(a=llm("q")).unique("g", keep=keep, maintain_order=True),
-            4,
-            asked,
-        )
+        f"unique_subset_other, {keep}": (D, _unique("g", keep, str), 4, asked)
         for keep, asked in (("first", 3), ("last", 2), ("none", 1))
     },
-    **{
-        f"unique_by_answer, {keep}": (
-            D,
-            lambda lf, llm, keep=keep: lf.with_columns(a=llm("q", returns=bool)).unique(
-                "a", keep=keep, maintain_order=True
-            ),
-            4,
-            4,
-        )
-        for keep in ("first", "last", "none")
-    },
+    **{f"unique_by_answer, {keep}": (D, _unique("a", keep, bool), 4, 4) for keep in ("first", "last", "none")},
     "unique_all_with_slot": (
         D,
         lambda lf, llm: lf.select(a=llm("q", returns=bool)).unique(maintain_order=True),
@@ -313,14 +303,14 @@ ROWS: dict[str, Trap] = {
     "early_stop_over_cum_sum": (D, _early(lambda lf: lf.with_columns(n=pl.col("i").cum_sum()).head(1)), 6, 6),
 }
 
+
+def _beside(w: pl.Expr) -> Query:
+    return lambda lf, llm: lf.with_columns(a=llm("q")).with_columns(w=w).filter(pl.col("v") != 3)
+
+
 FILTERS: dict[str, Trap] = {
     **{
-        f"filter_past_nonrowwise, {name}": (
-            D,
-            lambda lf, llm, w=w: lf.with_columns(a=llm("q")).with_columns(w=w).filter(pl.col("v") != 3),
-            4,
-            2,
-        )
+        f"filter_past_nonrowwise, {name}": (D, _beside(w), 4, 2)
         for name, w in {
             "shift": pl.col("v").shift(),
             "cum_sum": pl.col("v").cum_sum(),
@@ -621,9 +611,9 @@ MASKS: dict[str, tuple[Callable[[pl.Expr], pl.Expr], str, str, str]] = {
     "when(c).then(x).otherwise(False)": (lambda x: pl.when(C).then(x).otherwise(statement=False), "T", "T", "T"),
     "when(c).then(False).otherwise(x)": (lambda x: pl.when(C).then(statement=False).otherwise(x), "FN", "FN", "FN"),
     "coalesce(c, x)": (lambda x: pl.coalesce(C, x), "N", "N", "N"),
-    "c.fill_null(x)": (lambda x: C.fill_null(x), "N", "N", "N"),
+    "c.fill_null(x)": (C.fill_null, "N", "N", "N"),
     "coalesce(x, c)": (lambda x: pl.coalesce(x, C), "TFN", "TFN", "TFN"),
-    "c.eq_missing(x)": (lambda x: C.eq_missing(x), "TFN", "TFN", "TFN"),
+    "c.eq_missing(x)": (C.eq_missing, "TFN", "TFN", "TFN"),
     "c ^ x": (lambda x: C ^ x, "TFN", "TFN", "TFN"),  # TF would do: null has no say in XOR, a mask not worth its lines
     "c == x": (lambda x: x == C, "TFN", "TFN", "TFN"),
 }
@@ -644,6 +634,18 @@ def test_mask(form: str, verb: int) -> None:
     asked = PAIRS.filter(pl.col("q").is_in(list(planned(query, PAIRS).prompts))).collect()["c"]
     assert {letter for letter, value in LETTERS.items() if value in asked.to_list()} == set(wanted[verb])
 
+
+def _then(form: Callable[[pl.Expr], pl.Expr]) -> Query:
+    return lambda lf, llm: lf.with_columns(o=pl.when(pl.col("v") > 1).then(form(llm("{i}", returns=int))))
+
+
+PATHS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    "shift": lambda x: x.shift(),
+    "first": lambda x: x.first(),
+    "n_unique": lambda x: x.n_unique(),
+    "over": lambda x: x.max().over("g"),
+    "any": lambda x: (x > 3).any(),
+}
 
 READERS: dict[str, Trap] = {
     "mask_null_condition": (
@@ -678,21 +680,7 @@ READERS: dict[str, Trap] = {
         6,
         5,
     ),
-    **{
-        f"mask_nonrowwise_path, {name}": (
-            D,
-            lambda lf, llm, form=form: lf.with_columns(o=pl.when(pl.col("v") > 1).then(form(llm("{i}", returns=int)))),
-            6,
-            6,
-        )
-        for name, form in {
-            "shift": lambda x: x.shift(),
-            "first": lambda x: x.first(),
-            "n_unique": lambda x: x.n_unique(),
-            "over": lambda x: x.max().over("g"),
-            "any": lambda x: (x > 3).any(),
-        }.items()
-    },
+    **{f"mask_nonrowwise_path, {name}": (D, _then(form), 6, 6) for name, form in PATHS.items()},
     "mask_condition_nonrowwise": (
         D,
         lambda lf, llm: lf.with_columns(o=pl.when(pl.col("v") >= pl.col("v").mean()).then(llm("{i}"))),
