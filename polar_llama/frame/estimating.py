@@ -21,7 +21,7 @@ from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
-from polar_llama.frame.reading import unread
+from polar_llama.frame.reading import reading
 from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.estimate import estimate
@@ -43,7 +43,7 @@ def estimated(frame: pl.LazyFrame, settings: Settings, environ: Mapping[str, str
     look = _Look(settings, environ)
     plan = resolve(plan_of(frame), settings.on_error)
     best = optimize(plan)
-    estimate(best, look.counter(settings), unread(best))
+    estimate(best, look.counter(settings), reading(best))
     figures = look.frame()
     if figures.is_empty():
         return figures
@@ -204,7 +204,7 @@ class Copy:
         # The query around may stop reading early: what is counted here is a bound.
         look = self.look if self.look.is_counting else _Look(settings, self.look.environ)
         best = optimize(plan)
-        rows = estimate(best, look.counter(settings, whole=False), unread(best))
+        rows = estimate(best, look.counter(settings, whole=False), reading(best))
         schema = schema_of(plan)
         if rows is not None and rows.exact and not rows.unknown:
             yield from ORIGINALS["collect_batches"](rows.frame, maintain_order=True, lazy=True)

@@ -1,68 +1,90 @@
-"""Which answers of a plan are read at all: Polars is asked, with frames without rows.
+"""What of a plan's answers is read: Polars is asked, with frames without rows.
 
-A stage asks only for the columns that the native query above it wants (projection push-down is left
-to Polars), so what nobody reads is never sent.
+A stage asks only for the columns, and no more than the rows, that the native query above it wants:
+projection and limit push-down within Polars' own steps are left to Polars.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import polars as pl
+from polars.io.plugins import register_io_source
 
-from polar_llama.frame.stages import RunStages
+from polar_llama.frame.stages import kept, projected
+from polar_llama.planner.estimate import Reading
 from polar_llama.planner.lower import lower
-from polar_llama.planner.nodes import Answer, Scan, inputs, with_inputs
+from polar_llama.planner.nodes import Scan, inputs, with_inputs
 from polar_llama.planner.resolve import schema_of
 from polar_llama.planner.schema import empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    import polars as pl
 
     from polar_llama.call import Call
-    from polar_llama.exec.run import Slot
-    from polar_llama.planner.nodes import Plan
+    from polar_llama.planner.nodes import Answer, Plan
+    from polar_llama.planner.sieve import Predicate
 
 
-def unread(plan: Plan) -> frozenset[int]:
-    """The identities of the answers that a run of this plan would never ask for.
-
-    Args:
-        plan: An optimised plan.
-    """
+def reading(plan: Plan) -> Reading:
+    """How a run of an optimised plan would read its answers."""
     noting = _Noting()
-    stages: Any = RunStages(noting, "in-memory")  # type: ignore[arg-type]  # stands where a run does
     try:
-        lower(_emptied(plan), stages)._collect_eager()
-    except Exception:  # noqa: BLE001 -- a step of the user's that needs rows: as far as is known all are read
-        return frozenset()
-    return frozenset(id(a) for a in _answers(plan) if (a.column, a.call) not in noting.read)
+        lower(_emptied(plan), noting)._collect_eager()
+    except Exception:  # noqa: BLE001 -- a step of the user's that needs rows: as far as is known everything is read
+        return Reading()
+    return Reading(frozenset(noting.all - noting.read), frozenset(noting.limited))
 
 
-@dataclass(slots=True, eq=False)
 class _Noting:
-    """Stands for a run: notes which slots it is asked to answer."""
+    """Stages that answer no rows, and note what they are asked for."""
 
-    read: set[tuple[str, Call]] = field(default_factory=set)
-    window: int = 1
+    def __init__(self) -> None:
+        self.all: set[tuple[str, Call]] = set()
+        self.read: set[tuple[str, Call]] = set()
+        self.limited: set[tuple[str, Call]] = set()
 
-    def rate(self, _call: Call, _size: float) -> float:
-        """What a prompt costs: it does not matter here."""
-        return 1.0
+    def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
+        """Note the slots that are wanted."""
+        return self._source(frame, answers, schema, needed=())
 
-    def answer(self, batches: Iterable[pl.DataFrame], slots: Sequence[Slot], **_: Any) -> Iterator[pl.DataFrame]:
-        """Answer no rows."""
-        self.read.update(slots)
-        columns = [pl.Series(slot.column, [], slot.call.dtype) for slot in slots]
-        for batch in batches:
-            yield batch.with_columns(columns)
+    def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
+        """A sieve needs all its slots."""
+        answers = [a for predicate in predicates for a in predicate.answers]
+        return self._source(frame, answers, schema, needed=[a.column for a in answers])
+
+    def until(
+        self, frame: pl.LazyFrame, step: Callable[[pl.LazyFrame], pl.LazyFrame], rows: int, schema: pl.Schema
+    ) -> pl.LazyFrame:
+        """What a piece needs is needed of the whole."""
+        del rows, schema
+        return step(frame)
+
+    def _source(
+        self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema, needed: Sequence[str]
+    ) -> pl.LazyFrame:
+        slots = {(a.column, a.call) for a in answers}
+        self.all |= slots
+
+        def source(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            roots = () if predicate is None else predicate.meta.root_names()
+            wanted = {*(schema if with_columns is None else with_columns), *roots, *needed}
+            self.read |= {slot for slot in slots if slot[0] in wanted}
+            if n_rows is not None:
+                self.limited |= slots
+            kept(frame, [c for c in schema if c in wanted])._collect_eager()
+            yield projected(schema.to_frame(), predicate, with_columns)
+
+        return register_io_source(source, schema=schema)
 
 
 def _emptied(plan: Plan) -> Plan:
     """The same plan on frames without rows."""
     done: dict[int, Plan] = {}
-    todo = [(plan, False)]
+    todo: list[tuple[Plan, bool]] = [(plan, False)]
     while todo:
         node, ready = todo.pop()
         if id(node) in done:
@@ -71,23 +93,8 @@ def _emptied(plan: Plan) -> Plan:
             todo.append((node, True))
             todo += [(i, False) for i in inputs(node)]
             continue
-        if isinstance(node, Scan):
-            done[id(node)] = Scan(empty(schema_of(node)), node.schema)
-        else:
-            done[id(node)] = with_inputs(node, tuple(done[id(i)] for i in inputs(node)))
+        below = tuple(done[id(i)] for i in inputs(node))
+        done[id(node)] = (
+            Scan(empty(schema_of(node)), node.schema) if isinstance(node, Scan) else with_inputs(node, below)
+        )
     return done[id(plan)]
-
-
-def _answers(plan: Plan) -> list[Answer]:
-    found: dict[int, Answer] = {}
-    seen: set[int] = set()
-    todo = [plan]
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, Answer):
-            found[id(node)] = node
-        todo += inputs(node)
-    return list(found.values())

@@ -9,14 +9,13 @@ import polars as pl
 
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.marks import mark, salted
-from polar_llama.planner.nodes import Answer, Filter, Plan, Scan, Slice, inputs
+from polar_llama.planner.nodes import Answer, Filter, Plan, Scan, Slice, Sort, inputs
 from polar_llama.planner.rows import Rows, select, with_columns
-from polar_llama.planner.rules.stop_early import piecewise
 from polar_llama.planner.sieve import sieve
 from polar_llama.planner.stepping import stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from polar_llama.call import Call
 
@@ -39,6 +38,18 @@ class Slots(NamedTuple):
     most: int | None
 
 
+class Reading(NamedTuple):
+    """How a run reads the answers of a plan, as far as Polars decides it; each by its column and call.
+
+    Attributes:
+        unread: Those that nothing reads, and that are not asked for.
+        limited: Those of which only the first rows are read.
+    """
+
+    unread: frozenset[tuple[str, Call]] = frozenset()
+    limited: frozenset[tuple[str, Call]] = frozenset()
+
+
 class Counter(Protocol):
     """Counts prompts and knows what is cached; the planner knows no cache."""
 
@@ -59,7 +70,7 @@ class Counter(Protocol):
         ...
 
 
-def estimate(plan: Plan, counter: Counter, unread: Collection[int] = ()) -> Rows | None:
+def estimate(plan: Plan, counter: Counter, reading: Reading = Reading()) -> Rows | None:  # noqa: B008 -- immutable
     """Count what a plan asks, stage by stage.
 
     The input of the lowest stages is native and exact. A stage whose answers are all cached is answered,
@@ -70,19 +81,19 @@ def estimate(plan: Plan, counter: Counter, unread: Collection[int] = ()) -> Rows
     Args:
         plan: A resolved and optimised plan.
         counter: Told of every stage.
-        unread: The identities of answers that nothing reads, and that are not asked for.
+        reading: What of its answers is read; all of them, unless known better.
 
     Returns:
         The rows of the result, as far as they are known.
     """
-    return _Walk(counter, unread).rows(plan)
+    return _Walk(counter, reading, _hurried(plan)).rows(plan)
 
 
 class _Walk:
-    def __init__(self, counter: Counter, unread: Collection[int]) -> None:
+    def __init__(self, counter: Counter, reading: Reading, hurried: frozenset[int]) -> None:
         self._counter = counter
-        self._unread = unread
-        self._in_pieces: set[int] = set()
+        self._reading = reading
+        self._hurried = hurried
 
     def rows(self, plan: Plan) -> Rows | None:
         done: dict[int, Rows | None] = {}
@@ -93,8 +104,6 @@ class _Walk:
                 continue
             below = _below(node)
             if not ready:
-                if isinstance(node, Slice) and node.early:
-                    self._in_pieces.update(map(id, piecewise(node) or ()))
                 todo.append((node, True))
                 todo += [(i, False) for i in reversed(below)]
                 continue
@@ -114,7 +123,7 @@ class _Walk:
         answers, _ = unstack(node)
         if not answers:
             return stepped(node, below)
-        return self._answered(answers, below[0], whole=id(node) not in self._in_pieces)
+        return self._answered(answers, below[0], whole=id(node) not in self._hurried)
 
     def _answered(self, answers: Sequence[Answer], rows: Rows | None, *, whole: bool) -> Rows | None:
         """The rows with answers for prompts, or marks.
@@ -125,8 +134,9 @@ class _Walk:
             whole: Whether they are asked for every row.
         """
         found: Sequence[bool] | None = None
-        every, answers = answers, [a for a in answers if id(a) not in self._unread]
+        every, answers = answers, [a for a in answers if (a.column, a.call) not in self._reading.unread]
         if rows is not None:
+            whole = whole and not any((a.column, a.call) in self._reading.limited for a in answers)
             columns = [a.column for a in answers]
             slots = Slots(
                 select(rows.frame, map(pl.col, columns)),
@@ -150,6 +160,23 @@ class _Walk:
         frame = with_columns(frame, _marks(open_, rows.unknown))
         unknown = rows.unknown.difference(a.column for a in held).union(a.column for a in open_)
         return replace(rows, frame=frame, unknown=unknown)
+
+
+def _hurried(plan: Plan) -> frozenset[int]:
+    """The identities of answers below a limit, which may have its rows before they are all asked."""
+    found: set[int] = set()
+    seen: set[tuple[int, bool]] = set()
+    todo = [(plan, False)]
+    while todo:
+        node, hurried = todo.pop()
+        if (id(node), hurried) in seen:
+            continue
+        seen.add((id(node), hurried))
+        if isinstance(node, Answer) and hurried:
+            found.add(id(node))
+        below = (hurried or isinstance(node, Slice)) and not isinstance(node, Sort)
+        todo += [(i, below) for i in inputs(node)]
+    return frozenset(found)
 
 
 def _marks(answers: Sequence[Answer], unknown: frozenset[str]) -> list[pl.Expr]:

@@ -8,7 +8,7 @@ from polar_llama.planner.answers import unstack
 from polar_llama.planner.flow import carried
 from polar_llama.planner.nodes import Aggregate, Filter, Prompt, Scan, Select, Slice, WithColumns, inputs
 from polar_llama.planner.rules.stop_early import piecewise
-from polar_llama.planner.wording import asked, cut, is_hidden, line, mask, text, where
+from polar_llama.planner.wording import asked, cut, holds_calls, is_hidden, line, mask, text, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,21 @@ def staged(plan: Plan) -> list[Stage]:
 
 def stages(plan: Plan) -> str:
     """What is asked, and after what: calls of one stage run at the same time."""
-    return "\n".join(map(_stage, staged(plan))) or "nothing is asked"
+    lines = [*map(_stage, staged(plan))]
+    if any(map(holds_calls, _scans(plan))):
+        lines.append("calls inside a native query are planned and asked when it is read")
+    return "\n".join(lines) or "nothing is asked"
+
+
+def _scans(plan: Plan) -> list[Scan]:
+    found: dict[int, Plan] = {}
+    todo = [plan]
+    while todo:
+        node = todo.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            todo += inputs(node)
+    return [node for node in found.values() if isinstance(node, Scan)]
 
 
 def _stage(stage: Stage) -> str:
@@ -97,8 +111,8 @@ def changes(seen: Sequence[tuple[str, Plan, Plan]]) -> str:
 
 def _change(before: Plan, after: Plan) -> Iterator[str]:
     """Read off two plans how the second came from the first, whatever the rule is called."""
-    risen, moved = unstack(after)
-    if risen and type(moved) is type(before) and len(inputs(moved)) == len(inputs(before)):
+    _, moved = unstack(after)
+    if type(moved) is type(before) and any(_lowered(before, moved)):
         yield from _risen(before, moved)
     elif (masks := list(_masks(before, after))) or _is_alike(before, after):
         yield from masks
@@ -112,17 +126,22 @@ def _change(before: Plan, after: Plan) -> Iterator[str]:
         yield f"{_short(line(before))} runs before {_short(line(after))}"
 
 
+def _lowered(before: Plan, after: Plan) -> Iterator[tuple[int, Answer]]:
+    """The answers that a step had below it and has no more, with the side they were on."""
+    for side, (old, new) in enumerate(zip(inputs(before), inputs(after), strict=False)):
+        (answers, base), (left, same) = unstack(old), unstack(new)
+        if base is same:
+            stayed = {a.column for a in left}
+            yield from ((side, a) for a in answers if a.column not in stayed)
+
+
 def _risen(before: Plan, moved: Plan) -> Iterator[str]:
-    for side, (old, new) in enumerate(zip(inputs(before), inputs(moved), strict=True)):
-        stayed = {a.column for a in unstack(new)[0]}
-        for answer in unstack(old)[0]:
-            if answer.column in stayed:
-                continue
-            if not carried(moved, side, [answer.column])[answer.column]:
-                why = "nothing reads it" if is_hidden(moved) else f"{_short(line(moved))} drops it unread"
-                yield f"{asked(answer)} is never asked: {why}"
-            elif not is_hidden(moved):
-                yield f"{asked(answer)} is asked after {_short(line(moved))}"
+    for side, answer in _lowered(before, moved):
+        if not carried(moved, side, [answer.column])[answer.column]:
+            why = "nothing reads it" if is_hidden(moved) else f"{_short(line(moved))} drops it unread"
+            yield f"{asked(answer)} is never asked: {why}"
+        elif not is_hidden(moved):
+            yield f"{asked(answer)} is asked after {_short(line(moved))}"
 
 
 def _masks(before: Plan, after: Plan) -> Iterator[str]:

@@ -71,18 +71,25 @@ def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[s
         case Filter() | Sort() | Slice() | Distinct() | Union():
             return {c: [c] for c in columns}
         case Select():
-            return {c: _copies(node.items, c) for c in columns}
+            copies = _copies(node.items)
+            return {c: copies.get(c, []) for c in columns}
         case WithColumns():
-            outputs = {_output_name(i) for i in node.items}
-            return {c: ([] if c in outputs else [c]) + _copies(node.items, c) for c in columns}
+            outputs, copies = {_output_name(i) for i in node.items}, _copies(node.items)
+            return {c: ([] if c in outputs else [c]) + copies.get(c, []) for c in columns}
         case Aggregate() | Scan() | Answer():
             return {c: [] for c in columns}
         case Join() | Native():
             return _traced(node, side, columns)
 
 
-def _copies(items: tuple[Item, ...], column: str) -> list[str]:
-    return [_output_name(i) for i in items if _bare(i) == column]
+def _copies(items: tuple[Item, ...]) -> dict[str, list[str]]:
+    """Under which names items repeat columns as they are."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        column = _bare(item)
+        if column is not None:
+            found.setdefault(column, []).append(_output_name(item))
+    return found
 
 
 def _output_name(item: Item) -> str:

@@ -40,15 +40,15 @@ def after(node: Plan, schemas: Sequence[pl.Schema]) -> pl.Schema:
         polars.exceptions.PolarsError: Whatever Polars says of a missing column, a wrong dtype, a duplicate name.
     """
     found = apply(node, tuple(empty(s) for s in schemas))
-    if isinstance(node, Filter | Sort | Slice | Distinct):  # they keep the columns; Polars checks them all the same
-        found.select([]).collect_schema()
-        return schemas[0]
-    if isinstance(node, WithColumns):
-        try:
+    try:
+        if isinstance(node, Filter | Sort | Slice | Distinct):  # they keep the columns; Polars checks them all the same
+            found.select([]).collect_schema()
+            return schemas[0]
+        if isinstance(node, WithColumns):
             added = apply(Select(node.input, node.items), (empty(schemas[0]),)).collect_schema()
-        except pl.exceptions.PolarsError:
-            return found.collect_schema()  # in the words for what was written
-        return pl.Schema({**schemas[0], **added}, check_dtypes=False)
+            return pl.Schema({**schemas[0], **added}, check_dtypes=False)
+    except pl.exceptions.PolarsError:
+        pass  # said again below, in the words for what was written
     return found.collect_schema()
 
 

@@ -36,6 +36,7 @@ WIDTH = 100
 _ANSWER = re.compile(r'col\("(' + re.escape(PREFIX) + r'[0-9a-f]{24})"\)(\.alias\("[^"]*"\))?')
 _NUMBER = re.compile(r"dyn (?:int|float): (-?[\w.+-]+)")
 _ATOM = r'(?:col\("[^"]*"\)|llm\("[^"]*"\)|"[^"]*"|[-\w.]+|\[[^\[\]]*\])'
+_LEAF = re.compile("polar_llama leaf [0-9a-f]{16}")  # how `frame.leaf` names what it hands to Polars
 _HOW = frozenset({"inner", "left", "right", "full", "semi", "anti", "cross"})
 _HIDDEN = re.compile(re.escape(PREFIX) + r"[\w ]*")
 _TWICE = re.compile(r'(\.alias\("[^"]*"\))\1+')
@@ -83,7 +84,9 @@ def asked(answer: Answer) -> str:
 
 def is_hidden(node: Plan) -> bool:
     """Whether a step does nothing but drop hidden columns, which nobody has seen."""
-    return isinstance(node, Native) and node.verb == "drop" and PREFIX in str(node.kwargs.get("columns"))
+    if not isinstance(node, Native) or node.verb != "drop":
+        return False
+    return PREFIX in str(node.kwargs.get("columns")).replace("\\", "")  # a selector by prefix is a pattern
 
 
 def text(expr: pl.Expr) -> str:
@@ -107,18 +110,24 @@ def cut(words: str, width: int = WIDTH) -> str:
 def source(node: Scan) -> str:
     """Where rows come from: files by their name, frames in memory by their columns."""
     lines = node.frame.explain(optimized=False)
-    found = []
-    for columns, paths, name in _SOURCE.findall(lines):
-        if columns:
-            found.append(f"DataFrame{columns}")
-        elif name.startswith("polar_llama"):
-            found.append("a frame with calls")
-        else:
-            found.append(name or ", ".join(p.rpartition("/")[2].rpartition("\\")[2] for p in paths.split(", ")))
+    found = [_origin(columns, paths, name) for columns, paths, name in _SOURCE.findall(lines)]
     first = lines.lstrip()
     if _SOURCE.match(first) or "SCAN [" in first.partition("\n")[0]:
         return found[0] if found else cut(first)
     return f"native query on {' and '.join(found)}" if found else "native query"
+
+
+def holds_calls(node: Scan) -> bool:
+    """Whether a native query holds frames with calls, which are asked when it is read."""
+    return _LEAF.search(node.frame._ldf.describe_plan()) is not None
+
+
+def _origin(columns: str, paths: str, name: str) -> str:
+    if columns:
+        return f"DataFrame{columns}"
+    if name:
+        return "a frame with calls" if _LEAF.match(name) else " ".join(_LEAF.sub("", name).split())
+    return ", ".join(path.rpartition("/")[2].rpartition("\\")[2] for path in paths.split(", "))
 
 
 def _label(name: str) -> str:

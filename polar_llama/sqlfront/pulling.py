@@ -8,6 +8,7 @@ so that only what is left in the end is asked; what nobody reads is not asked at
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,7 +16,7 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, walk
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import holds_aggregate
+from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, is_total, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     Describe = Callable[[exp.Query], list[tuple[str, str]]]
     Slots = dict[str, exp.Expr]
+
+
+_numbers = count()
 
 
 def pull(select: exp.Select, describe: Describe) -> None:
@@ -39,6 +43,9 @@ def pull(select: exp.Select, describe: Describe) -> None:
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
+        if _filters_whole(select, node) and can_detach(node.this) and _spelled_out(select, node, {}, describe):
+            conditions = detach(node.this)
+            select.where(*[_qualified(c, node.alias) for c in conditions], copy=False)
         slots = slots_of(node.this)
         if slots is None or not _spelled_out(select, node, slots, describe):
             continue
@@ -50,20 +57,25 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     """Let a CTE keep its prompts: whoever reads it asks, as if it were a derived table. In place."""
     query = cte.this
     pull(query, scope.describe)
-    slots = slots_of(query)
-    if slots is None or cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
+    if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
         return
     names = [name for name, _ in scope.describe(stubbed(query, scope.planning))]
     if len({n.lower() for n in names}) != len(names):
         return
+    conditions = detach(query) if can_detach(query) else []
+    slots = slots_of(query) or {}
     fill(query, slots)
-    items: list[exp.Expr] = []
+    if not slots and not conditions:
+        return
+    view = exp.Select()
     for column in [exp.column(n, quoted=True) for n in names]:
         call = slots.get(column.name.lower())
-        items.append(column if call is None else exp.alias_(asked_of(call, column), column.name, quoted=True))
+        item = column if call is None else exp.alias_(asked_of(call, column), column.name, quoted=True)
+        view.append("expressions", item)
+    view.where(*conditions, copy=False)
     for reader in readers:
         for table in [t for t in reader.find_all(exp.Table) if t.name.lower() == cte.alias.lower() and not t.db]:
-            table.replace(_derived(table, exp.Select(expressions=[i.copy() for i in items])))
+            table.replace(_derived(table, view.copy()))
 
 
 def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:
@@ -76,6 +88,64 @@ def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:
         if table.args.get(key):
             derived.set(key, table.args[key])
     return derived
+
+
+def can_detach(query: exp.Expr) -> bool:
+    """Whether conditions on answers may be checked above a query instead: where rows are all it gives."""
+    if not isinstance(query, exp.Select) or not _asked(query):
+        return False
+    if any(v for k, v in query.args.items() if k not in {"expressions", "from_", "joins", "where", "order", "kind"}):
+        return False
+    if any(c.find(exp.Query) for c in _asked(query)):
+        return False
+    # What is computed for rows that are dropped above must not fail on them.
+    return all(_is_safe(i.this if isinstance(i, exp.Alias) else i) for i in query.expressions)
+
+
+def _asked(query: exp.Select) -> list[exp.Expr]:
+    where = query.args.get("where")
+    return [c for c in conjuncts(where and where.this) if holds_call(c)]
+
+
+def _is_safe(item: exp.Expr) -> bool:
+    star = item.this if isinstance(item, exp.Column) else item
+    if isinstance(star, exp.Star):
+        return not star.args.get("replace")
+    return is_total(prompt_of(item)) if is_call(item) else is_total(item)
+
+
+def detach(query: exp.Select) -> list[exp.Expr]:
+    """Take the conditions on answers out of a query, in place; what they read becomes further columns of it."""
+    conditions = [c.copy() for c in _asked(query)]
+    free = all_of([c for c in conjuncts(query.args["where"].this) if not holds_call(c)])
+    query.set("where", exp.Where(this=free) if free is not None else None)
+    names: dict[str, str] = {}
+    for condition in conditions:
+        for column in list(condition.find_all(exp.Column)):
+            key = text(column)
+            if key not in names:
+                names[key] = f"polar_llama_read_{next(_numbers)}"
+                query.append("expressions", exp.alias_(column.copy(), names[key], quoted=True))
+            column.replace(exp.column(names[key], quoted=True))
+    return conditions
+
+
+def _qualified(condition: exp.Expr, alias: str) -> exp.Expr:
+    for column in condition.find_all(exp.Column):
+        column.set("table", exp.to_identifier(alias, quoted=True))
+    return condition
+
+
+def _filters_whole(select: exp.Select, source: exp.Expr) -> bool:
+    """Whether dropping rows of a source is dropping them from the joined rows, of which there are not far more."""
+    joins = select.args.get("joins") or []
+    if any(j.args.get("on") is None and not j.args.get("using") for j in joins):
+        return False
+    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
+    if any(j.side.upper() in {"RIGHT", "FULL"} for j in joins[max(own, 0) :]):
+        return False
+    join = joins[own] if own >= 0 else None
+    return join is None or (not join.side and not join.method and join.kind.upper() in {"", "INNER"})
 
 
 def slots_of(query: exp.Expr) -> Slots | None:
@@ -178,11 +248,11 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
 
 def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool:
     """Spell out the stars of a SELECT, in place; False where only DuckDB knows what they stand for."""
-    found = (n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source))
-    if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in found):
+    stars = (n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source))
+    if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in stars):
         return True
-    columns: list[exp.Column] = []
-    merges = any(j.args.get("using") for j in select.args.get("joins") or [])
+    columns: list[exp.Column] = []  # of every table
+    shown: list[exp.Column] = []  # of a star without a table
     for node in _sources(select):
         try:
             names = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
@@ -191,11 +261,12 @@ def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool
         merged = _merged(node.parent)
         if merged is None:
             return False
-        kept = [name for name, _ in names if name.lower() not in merged]
-        columns += [exp.column(name, table=node.alias_or_name, quoted=True) for name in kept]
+        found = [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in names]
+        columns += found
+        shown += [c for c in found if c.name.lower() not in merged]
     items: list[exp.Expr] = []
     for item in select.expressions:
-        spelled = _spelled(item, columns, merged=merges)
+        spelled = _spelled(item, columns, shown)
         if spelled is None:
             return False
         items += spelled
@@ -213,7 +284,7 @@ def _merged(join: exp.Expr | None) -> set[str] | None:
     return used
 
 
-def _spelled(item: exp.Expr, columns: list[exp.Column], *, merged: bool) -> list[exp.Expr] | None:
+def _spelled(item: exp.Expr, columns: list[exp.Column], shown: list[exp.Column]) -> list[exp.Expr] | None:
     """The columns that a select item stands for; None where it is more than a plain star."""
     star = item.this if isinstance(item, exp.Column) else item
     if not isinstance(star, exp.Star):
@@ -225,9 +296,8 @@ def _spelled(item: exp.Expr, columns: list[exp.Column], *, merged: bool) -> list
         return None
     gone = {e.name.lower() for e in excluded}
     table = item.table.lower() if isinstance(item, exp.Column) else ""
-    if table and merged:
-        return None
-    return [c.copy() for c in columns if c.name.lower() not in gone and (not table or c.table.lower() == table)]
+    meant = [c for c in columns if c.table.lower() == table] if table else shown
+    return [c.copy() for c in meant if c.name.lower() not in gone]
 
 
 def _without_calls(node: exp.Expr) -> exp.Expr:

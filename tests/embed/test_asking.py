@@ -132,7 +132,7 @@ def test_examples_are_part_of_the_cache_key(asked):
 
 
 def test_examples_go_before_a_repair(asked, monkeypatch):
-    answers = iter(["not a number", '{"answer":3}'])
+    answers = iter(['{"answer":"many"}', '{"answer":3}'])
     with Emulator(answer=lambda r: (asked.append(r), next(answers))[1]) as emulator:
         for name, value in emulator.environ().items():
             monkeypatch.setenv(name, value)

@@ -83,8 +83,14 @@ ROWS: dict[str, tuple[int, Query]] = {
         10,
         lambda lf, llm: lf.with_columns(a=llm("q")).join(third, on="cat", maintain_order="left_right"),
     ),
-    "semi join": (10, lambda lf, llm: lf.with_columns(a=llm("q")).join(third, on="cat", how="semi")),
-    "anti join": (90, lambda lf, llm: lf.with_columns(a=llm("q")).join(third, on="cat", how="anti")),
+    "semi join": (
+        10,
+        lambda lf, llm: lf.with_columns(a=llm("q")).join(third, on="cat", how="semi", maintain_order="left"),
+    ),
+    "anti join": (
+        90,
+        lambda lf, llm: lf.with_columns(a=llm("q")).join(third, on="cat", how="anti", maintain_order="left"),
+    ),
     "right side of an inner join": (
         10,
         lambda lf, llm: third.join(lf.with_columns(a=llm("q")), on="cat", maintain_order="left_right"),

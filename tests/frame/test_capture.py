@@ -79,7 +79,7 @@ VERBS: dict[str, Query] = {
         asked(lf, llm).select("a", b="i"), on="a", maintain_order="left_right"
     ),
     "cross join": lambda lf, llm: asked(lf, llm).join(other, how="cross"),
-    "anti join": lambda lf, llm: asked(lf, llm).join(other, on="v", how="anti"),
+    "anti join": lambda lf, llm: asked(lf, llm).join(other, on="v", how="anti", maintain_order="left"),
     "join_asof": lambda lf, llm: asked(lf, llm).join_asof(
         pl.LazyFrame({"i": [1, 4], "w": ["one", "four"]}).set_sorted("i"), on="i"
     ),
@@ -174,8 +174,8 @@ JOINS: dict[str, dict[str, Any]] = {
     "left": {"how": "left", "maintain_order": "left"},
     "inner": {"how": "inner", "maintain_order": "left_right"},
     "full": {"how": "full", "maintain_order": "left_right"},
-    "semi": {"how": "semi"},
-    "anti": {"how": "anti"},
+    "semi": {"how": "semi", "maintain_order": "left"},
+    "anti": {"how": "anti", "maintain_order": "left"},
 }
 
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
     from polar_llama.planner.optimizer import Rule
 
-REFUSED = ("gives one answer here", "is one for each row of a group", "expands to columns of the frame beside a call")
+REFUSED = (
+    "gives one answer here",
+    "is one for each row of a group",
+    "stands beside an expression on an answer",
+)
 """What a query that Polars would run may be told by the planner, before anything is asked."""
 
 

@@ -29,7 +29,7 @@ FOUND = {
         (".filter(llm('q', returns=bool) | llm('{v}', returns=bool), llm('s', returns=bool) | llm('q', returns=bool))",)
     ),
     "a_row_of_nulls_from_a_join_is_not_asked": Case(
-            ".filter(llm('q', returns=bool) | llm('{v}', returns=bool), llm('s', returns=bool) | llm('q', returns=bool))"
+        (
             ".join(other.with_columns(a=llm(pl.lit('const'))), on='k', how='full', maintain_order='left_right')",
             ".filter((llm('{a}', returns=bool | None) | pl.col('c')))",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -74,6 +75,9 @@ class Writer:
             f"t left join u on t.i = u.i and {self.truth(1)}",
             f"(select * from t where {self.truth(1)} order by i limit 4) as t",
             f"t join u on t.i = u.i and {self.truth(1)}",
+            f"(select * from t where {self.truth(1)}) as t join u using (i)",
+            f"u right join (select *, {self.text(1)} as a from t where {self.truth(1)}) as t on t.i = u.i",
+            f"(select *, {self.text(0)} as a from t where {self.truth(1)}) as t",
         )
         where = f" where {self.truth(self._random.randint(0, 2))}" if self._random.random() < 0.6 else ""
         distinct = "distinct " if self._random.random() < 0.15 else ""
@@ -112,6 +116,10 @@ class Writer:
     def query(self) -> str:
         body = self._random.choice([self.rows, self.rows, self.groups, self.windows])()
         shape = self._random.random()
+        if shape < 0.08:
+            where = self.truth(1)
+            read = re.sub(r"from t\b", "from r as t", body)
+            return f"with r as (select * from t where {where}) {read} order by all"
         if shape < 0.15:
             return f"with c as ({body}) select * from c order by all limit 3"
         if shape < 0.25:
