@@ -33,7 +33,6 @@ from polar_llama.frame.llm import LLM, llm
 from polar_llama.frame.looking import estimate, explain
 from polar_llama.frame.neighbours import join_nearest, knn_hnsw
 from polar_llama.frame.similarity import cosine_similarity, dot_product, euclidean_distance
-from polar_llama.providers.compatible import compatible as openai_compatible
 from polar_llama.providers.registry import register_provider
 from polar_llama.seed import (
     Provider,
@@ -49,6 +48,7 @@ from polar_llama.seed import (
 from polar_llama.settings import Settings, configure, session
 
 if TYPE_CHECKING:
+    from polar_llama.providers.compatible import compatible as openai_compatible
     from polar_llama.sqlfront import sql
 
 __all__ = [
@@ -99,5 +99,9 @@ def __getattr__(name: str) -> Any:
         from polar_llama.sqlfront import sql
 
         return sql
+    if name == "openai_compatible":
+        from polar_llama.providers.compatible import compatible
+
+        return compatible
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

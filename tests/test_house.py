@@ -21,7 +21,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MOST_LINES = 300
 PUBLIC = """
     AnswerError BudgetError ConfigurationError LLM PlanError PolarLlamaError ProviderError
-    configure estimate explain last_run llm session
+    configure estimate explain last_run llm session sql embed ask register_provider
+    Provider inference inference_async inference_messages string_to_message combine_messages template
+    embedding_async cosine_similarity dot_product euclidean_distance knn_hnsw tag_taxonomy
 """
 
 

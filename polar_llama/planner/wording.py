@@ -9,6 +9,7 @@ import polars as pl
 
 from polar_llama.call import PREFIX, is_answer, written
 from polar_llama.errors import PlanError
+from polar_llama.planner.exprs import conjuncts
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -51,7 +52,7 @@ def line(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
         case Scan():
             return _line("SCAN", source(node))
         case Filter():
-            return _line("FILTER", text(node.predicate))
+            return _line("FILTER", _predicate(node.predicate))
         case Select():
             return _line("SELECT", _items(node.items))
         case WithColumns():
@@ -145,6 +146,13 @@ def _closing(words: str) -> int:
         if depth == 0:
             return i
     return -1
+
+
+def _predicate(predicate: pl.Expr) -> str:
+    """A predicate; several that were given to one filter stand side by side, as they were written."""
+    words = text(predicate)
+    parts = conjuncts(predicate) if ".all_horizontal(" in words else []
+    return ", ".join(map(text, parts)) if len(parts) > 1 else words
 
 
 def _slice(node: Slice) -> str:

@@ -74,6 +74,16 @@ def holds_call(node: exp.Expr | None) -> bool:
     return False
 
 
+def prompt_of(call: exp.Expr) -> exp.Expr:
+    """The prompt among a call's arguments."""
+    for argument in call.expressions:
+        if not isinstance(argument, exp.PropertyEQ | exp.Kwarg):
+            return argument  # type: ignore[no-any-return]
+        if argument.this.name.lower() == "prompt":
+            return argument.expression  # type: ignore[no-any-return]
+    return exp.Null()
+
+
 def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Written:
     """What a call asks for.
 
@@ -105,7 +115,7 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
     except ConfigurationError as error:
         raise PlanError(str(error)) from None
     call = replace(
-        written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower"))
+        written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower").replace('"', ""))
     )
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"

@@ -8,15 +8,15 @@ so that only what is left in the end is asked; what nobody reads is not asked at
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING
 
 import duckdb
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
+from polar_llama.sqlfront.detaching import can_detach, detach
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, is_total, text
+from polar_llama.sqlfront.syntax import holds_aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     Describe = Callable[[exp.Query], list[tuple[str, str]]]
     Slots = dict[str, exp.Expr]
-
-
-_numbers = count()
 
 
 def pull(select: exp.Select, describe: Describe) -> None:
@@ -88,46 +85,6 @@ def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:
         if table.args.get(key):
             derived.set(key, table.args[key])
     return derived
-
-
-def can_detach(query: exp.Expr) -> bool:
-    """Whether conditions on answers may be checked above a query instead: where rows are all it gives."""
-    if not isinstance(query, exp.Select) or not _asked(query):
-        return False
-    if any(v for k, v in query.args.items() if k not in {"expressions", "from_", "joins", "where", "order", "kind"}):
-        return False
-    if any(c.find(exp.Query) for c in _asked(query)):
-        return False
-    # What is computed for rows that are dropped above must not fail on them.
-    return all(_is_safe(i.this if isinstance(i, exp.Alias) else i) for i in query.expressions)
-
-
-def _asked(query: exp.Select) -> list[exp.Expr]:
-    where = query.args.get("where")
-    return [c for c in conjuncts(where and where.this) if holds_call(c)]
-
-
-def _is_safe(item: exp.Expr) -> bool:
-    star = item.this if isinstance(item, exp.Column) else item
-    if isinstance(star, exp.Star):
-        return not star.args.get("replace")
-    return is_total(prompt_of(item)) if is_call(item) else is_total(item)
-
-
-def detach(query: exp.Select) -> list[exp.Expr]:
-    """Take the conditions on answers out of a query, in place; what they read becomes further columns of it."""
-    conditions = [c.copy() for c in _asked(query)]
-    free = all_of([c for c in conjuncts(query.args["where"].this) if not holds_call(c)])
-    query.set("where", exp.Where(this=free) if free is not None else None)
-    names: dict[str, str] = {}
-    for condition in conditions:
-        for column in list(condition.find_all(exp.Column)):
-            key = text(column)
-            if key not in names:
-                names[key] = f"polar_llama_read_{next(_numbers)}"
-                query.append("expressions", exp.alias_(column.copy(), names[key], quoted=True))
-            column.replace(exp.column(names[key], quoted=True))
-    return conditions
 
 
 def _qualified(condition: exp.Expr, alias: str) -> exp.Expr:
@@ -200,16 +157,6 @@ def fill(query: exp.Select, slots: Slots) -> None:
     for item in query.expressions:
         if isinstance(item, exp.Alias) and any(item.this is c for c in slots.values()):
             item.set("this", prompt_of(item.this).copy())
-
-
-def prompt_of(call: exp.Expr) -> exp.Expr:
-    """The prompt among a call's arguments."""
-    for argument in call.expressions:
-        if not isinstance(argument, exp.PropertyEQ | exp.Kwarg):
-            return argument  # type: ignore[no-any-return]
-        if argument.this.name.lower() == "prompt":
-            return argument.expression  # type: ignore[no-any-return]
-    return exp.Null()
 
 
 def asked_of(call: exp.Expr, prompt: exp.Expr) -> exp.Expr:

@@ -13,6 +13,7 @@ from polars.io.plugins import register_io_source
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.leaf import STAND_IN, Leaf
 from polar_llama.frame.scope import LEAF, leaf_built
+from polar_llama.frame.scope import tokens_of as tokens_below
 from polar_llama.planner.nodes import Scan
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Relation:
         leaves = {n: Leaf(t.frame._plan, settings) for n, t in self.tables.items() if isinstance(t, Stage)}
         if leaves:
             leaf_built()
+            _leaves.update({leaf.token: leaf for leaf in leaves.values()})
         named = " ".join([*self.body.split(), *self.suffix.split(), *(LEAF + leaf.token for leaf in leaves.values())])
         frame = register_io_source(Reader(self, leaves), schema=self.schema, explain_name=f"DUCKDB {named}")
         return Scan(frame, self.schema)
@@ -168,6 +170,14 @@ class Reader:
         # A copy to be looked at in this process: the leaves are exchanged, the tables stay where they are.
         _relations[id(self.relation)] = self.relation
         return _copied, (id(self.relation), self.leaves)
+
+
+_leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
+
+
+def below(frame: InferenceFrame) -> list[InferenceFrame]:
+    """The frames that answer for the queries a frame begins with, whose calls its own plan does not show."""
+    return [type(frame)._of(_leaves[t].plan) for t in sorted(tokens_below(frame._plan)) if t in _leaves]
 
 
 _relations: WeakValueDictionary[int, Relation] = WeakValueDictionary()

@@ -74,4 +74,5 @@ def test_the_code_of_a_document_runs(
     namespace: dict[str, object] = {"__name__": path.stem}
     for block in BLOCK.finditer(text):
         line = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * line + block[1], str(path), "exec"), namespace)
+        # Without this module's own `from __future__ import annotations`.
+        exec(compile("\n" * line + block[1], str(path), "exec", dont_inherit=True), namespace)
