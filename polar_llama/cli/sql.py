@@ -99,9 +99,7 @@ def run(given: argparse.Namespace) -> int:
         tables = {name: _scanned(file) for name, file in given.table}
         frame = planned(query, connection, (), named(tables), external_access=True)
         if given.explain:
-            from polar_llama.frame.looking import explain
-
-            print(explain(frame))
+            _explained(frame)
         elif given.estimate:
             from polar_llama.frame.looking import estimate
 
@@ -113,6 +111,18 @@ def run(given: argparse.Namespace) -> int:
         if not (given.quiet or given.explain or given.estimate):
             _report()
     return 0
+
+
+def _explained(frame: pl.LazyFrame) -> None:
+    """Print a frame's plan, and those that DuckDB reads on the way to it."""
+    from polar_llama.frame.inference_frame import InferenceFrame, plan_of
+    from polar_llama.frame.looking import explain
+    from polar_llama.sqlfront.relation import below
+
+    print(explain(frame))
+    for plan in below(plan_of(frame)):
+        print("\nREAD BY DUCKDB ABOVE\n")
+        _explained(InferenceFrame._of(plan))
 
 
 @contextmanager

@@ -116,7 +116,8 @@ class InferenceFrame(pl.LazyFrame):
 
     def collect_batches(self, **options: Any) -> Any:
         """Iterate over the result, as `pl.LazyFrame.collect_batches` does: asking goes on while you read."""
-        return batches(self._plan, settings.current(), lambda native: native.collect_batches(**options))
+        engine = options.get("engine", "auto")
+        return batches(self._plan, settings.current(), lambda native: native.collect_batches(**options), engine)
 
     def collect_schema(self) -> pl.Schema:
         """Names and dtypes, answers included; asks nothing."""

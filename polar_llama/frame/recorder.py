@@ -17,6 +17,9 @@ from polar_llama.planner import build
 from polar_llama.planner.nodes import Join, Native, Plan, Scan, Slice, wrapped
 from polar_llama.planner.resolve import resolve, schema_of
 
+_HOW, _ORDER = 3, 6
+"""Where `how` and `maintain_order` stand among the arguments of `PyLazyFrame.join` after the keys."""
+
 
 class Recorder:
     """Stands where Polars expects a `PyLazyFrame`: each method gives a recorder of a longer plan."""
@@ -65,6 +68,9 @@ class Recorder:
 
     def join(self, other: Any, left_on: list[Any], right_on: list[Any], *args: Any, **kwargs: Any) -> Recorder:  # noqa: D102
         left, right = wrapped(left_on), wrapped(right_on)
+        if args[_HOW] in {"semi", "anti"} and args[_ORDER] == "none":
+            # Polars keeps the order of these where a query is collected, but not where it is read in batches.
+            args = (*args[:_ORDER], "left", *args[_ORDER + 1 :])
         return Recorder(build.joined(self.plan, _other(other), "join", left, right, *args, **kwargs))
 
     def join_asof(self, other: Any, left_on: Any, right_on: Any, *args: Any, **kwargs: Any) -> Recorder:  # noqa: D102

@@ -60,11 +60,11 @@ def collected(
 
 
 def batches(
-    plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], Iterator[pl.DataFrame]]
+    plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], Iterator[pl.DataFrame]], engine: Any = "auto"
 ) -> Iterator[pl.DataFrame]:
     """Run a plan and hand its batches on as they come."""
     with scope(settings, tokens_of(plan)) as opened:
-        yield from collect(bound(planned(plan, settings), opened.run))
+        yield from collect(bound(planned(plan, settings), opened.run, engine))
 
 
 async def collected_async(

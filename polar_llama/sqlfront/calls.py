@@ -115,7 +115,8 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
     except ConfigurationError as error:
         raise PlanError(str(error)) from None
     call = replace(
-        written(expr.meta.root_names()[0]).call, label=_short(node.sql("duckdb", normalize_functions="lower").replace('"', ""))
+        written(expr.meta.root_names()[0]).call,
+        label=_short(node.sql("duckdb", normalize_functions="lower").replace('"', "")),
     )
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"

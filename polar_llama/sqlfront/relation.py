@@ -12,8 +12,7 @@ from polars.io.plugins import register_io_source
 
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.leaf import STAND_IN, Leaf
-from polar_llama.frame.scope import LEAF, leaf_built
-from polar_llama.frame.scope import tokens_of as tokens_below
+from polar_llama.frame.scope import LEAF, leaf_built, tokens_of
 from polar_llama.planner.nodes import Scan
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from polar_llama.frame.inference_frame import InferenceFrame
+    from polar_llama.planner.nodes import Plan
     from polar_llama.settings import Settings
     from polar_llama.sqlfront.database import Database
 
@@ -103,13 +103,14 @@ class Relation:
         leaves = {n: Leaf(t.frame._plan, settings) for n, t in self.tables.items() if isinstance(t, Stage)}
         if leaves:
             leaf_built()
-            _leaves.update({leaf.token: leaf for leaf in leaves.values()})
         named = " ".join([*self.body.split(), *self.suffix.split(), *(LEAF + leaf.token for leaf in leaves.values())])
-        frame = register_io_source(Reader(self, leaves), schema=self.schema, explain_name=f"DUCKDB {named}")
+        reader = Reader(self, leaves)
+        _readers.update(dict.fromkeys((leaf.token for leaf in leaves.values()), reader))
+        frame = register_io_source(reader, schema=self.schema, explain_name=f"DUCKDB {named}")
         return Scan(frame, self.schema)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Reader:
     """What Polars calls to read a relation.
 
@@ -172,12 +173,13 @@ class Reader:
         return _copied, (id(self.relation), self.leaves)
 
 
-_leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
+_readers: WeakValueDictionary[str, Reader] = WeakValueDictionary()
 
 
-def below(frame: InferenceFrame) -> list[InferenceFrame]:
-    """The frames that answer for the queries a frame begins with, whose calls its own plan does not show."""
-    return [type(frame)._of(_leaves[t].plan) for t in sorted(tokens_below(frame._plan)) if t in _leaves]
+def below(plan: Plan) -> list[Plan]:
+    """The plans that answer for the queries a plan begins with: their calls are not seen in it."""
+    found = [(token, _readers[token]) for token in sorted(tokens_of(plan)) if token in _readers]
+    return [leaf.plan for token, reader in found for leaf in reader.leaves.values() if leaf.token == token]
 
 
 _relations: WeakValueDictionary[int, Relation] = WeakValueDictionary()

@@ -83,6 +83,14 @@ def test_explain_sends_nothing(emulator: Emulator, questions: Path, capsys: pyte
     assert emulator.stats().requests == 0
 
 
+def test_explain_shows_what_duckdb_reads(questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query = "SELECT b, count(*) AS n FROM (SELECT llm_bool(q) AS b FROM 't.parquet' WHERE n > 1) GROUP BY b"
+    assert main(["sql", query, "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert "READ BY DUCKDB" in out
+    assert "1. ask" in out
+
+
 def test_estimate_sends_nothing(emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sql", "SELECT llm(q) AS a FROM 't.parquet' WHERE n > 1", "--estimate"]) == 0
     out = capsys.readouterr().out
