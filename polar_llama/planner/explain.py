@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.flow import carried
 from polar_llama.planner.nodes import Aggregate, Filter, Prompt, Scan, Select, Slice, WithColumns, inputs
 from polar_llama.planner.rules.stop_early import piecewise
+from polar_llama.planner.sieve import sieve
 from polar_llama.planner.wording import asked, cut, holds_calls, is_hidden, line, mask, text, where
 
 if TYPE_CHECKING:
@@ -33,23 +35,23 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """Calls that are asked at the same time.
+    """Calls that are asked at the same time, or, if they are predicates in a row, in the order that turns out best.
 
     Attributes:
-        number: In the order in which they can begin, from 1.
+        number: In the order in which stages can begin, from 1.
         answers: The calls.
         after: The numbers of the stages whose answers this one needs first.
         rows: How many rows have to come out before it stops; None where it is asked for all.
+        sifts: Whether they are predicates in a row.
     """
 
-    __slots__ = ("after", "answers", "number", "rows")
-
-    def __init__(self, number: int, answers: Sequence[Answer], after: frozenset[int], rows: int | None) -> None:
-        self.number = number
-        self.answers = answers
-        self.after = after
-        self.rows = rows
+    number: int
+    answers: Sequence[Answer]
+    after: frozenset[int]
+    rows: int | None
+    sifts: bool
 
 
 def staged(plan: Plan) -> list[Stage]:
@@ -62,8 +64,7 @@ def staged(plan: Plan) -> list[Stage]:
         node, ready = todo.pop()
         if id(node) in nearest:
             continue
-        answers, base = unstack(node)
-        below = (base,) if answers else inputs(node)
+        answers, below, sifts = _asking(node)
         if not ready:
             if isinstance(node, Slice) and node.early and node.length is not None:
                 rows |= dict.fromkeys(map(id, piecewise(node) or ()), node.offset + node.length)
@@ -72,10 +73,19 @@ def staged(plan: Plan) -> list[Stage]:
             continue
         after = frozenset(n for i in below for n in nearest[id(i)])
         if answers:
-            found.append(Stage(len(found) + 1, answers, after, rows.get(id(node))))
+            found.append(Stage(len(found) + 1, answers, after, rows.get(id(node)), sifts))
             after = frozenset({len(found)})
         nearest[id(node)] = after
     return found
+
+
+def _asking(node: Plan) -> tuple[Sequence[Answer], tuple[Plan, ...], bool]:
+    """The answers that are asked for at a step, what lies below them, and whether they are predicates in a row."""
+    if (chain := sieve(node)) is not None:
+        predicates, base = chain
+        return [a for predicate in predicates for a in predicate.answers], (base,), True
+    answers, base = unstack(node)
+    return answers, (base,) if answers else inputs(node), False
 
 
 def stages(plan: Plan) -> str:
@@ -100,7 +110,8 @@ def _scans(plan: Plan) -> list[Scan]:
 def _stage(stage: Stage) -> str:
     after = f", after {' and '.join(map(str, sorted(stage.after)))}" if stage.after else ""
     until = "" if stage.rows is None else f", until {stage.rows:,} row{'s' * (stage.rows != 1)} came out"
-    return f"{stage.number}. ask {', '.join(map(asked, stage.answers))}{after}{until}"
+    order = ", in the order that turns out cheapest" if stage.sifts else ""
+    return f"{stage.number}. ask {', '.join(map(asked, stage.answers))}{order}{after}{until}"
 
 
 def changes(seen: Sequence[tuple[str, Plan, Plan]]) -> str:

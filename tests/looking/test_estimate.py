@@ -145,6 +145,10 @@ BOUNDS: dict[str, tuple[list[int], Any]] = {
         [5, 5],
         LF.filter(llm("good {q}", returns=bool)).filter(llm("bad {q}", returns=bool)),
     ),
+    "several model predicates in one verb": (
+        [5, 5],
+        LF.filter(llm("good {q}", returns=bool), llm("bad {q}", returns=bool)),
+    ),
     "a prompt made of an answer": ([5, 5], LF.with_columns(a=llm("q")).with_columns(b=llm("{a}!"))),
     "a prompt made of an answer and a column": ([5, 7], LF.with_columns(a=llm("q")).with_columns(b=llm("{a} {i}"))),
     "a prompt made of an expression on an answer": (

@@ -69,6 +69,14 @@ def test_a_line_for_every_change():
     assert "stop_early: KEEP 2 rows stops asking when enough rows came out" in rules
 
 
+def test_predicates_in_a_row_are_one_stage():
+    lf = LF.filter(llm("good {q}", returns=bool), llm("bad {q}", returns=bool)).with_columns(a=llm("q"))
+    assert pll.explain(lf).endswith(
+        'STAGES\n1. ask llm("good {q}"), llm("bad {q}"), in the order that turns out cheapest\n'
+        """2. ask 'a' = llm("q"), after 1"""
+    )
+
+
 def test_masks_are_shown():
     masked = LF.with_columns(a=pl.when(pl.col("p") > 1).then(llm("x {q}")).otherwise(llm("y {q}")))
     text = pll.explain(masked, verbose=True)
