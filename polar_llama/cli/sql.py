@@ -115,14 +115,13 @@ def run(given: argparse.Namespace) -> int:
 
 def _explained(frame: pl.LazyFrame) -> None:
     """Print a frame's plan, and those that DuckDB reads on the way to it."""
-    from polar_llama.frame.inference_frame import InferenceFrame, plan_of
     from polar_llama.frame.looking import explain
     from polar_llama.sqlfront.relation import below
 
     print(explain(frame))
-    for plan in below(plan_of(frame)):
+    for read in below(frame):
         print("\nREAD BY DUCKDB ABOVE\n")
-        _explained(InferenceFrame._of(plan))
+        _explained(read)
 
 
 @contextmanager

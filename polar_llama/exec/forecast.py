@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from polar_llama.providers.base import Ask
     from polar_llama.settings import Settings
 
+    Written = tuple[Call, str]  # a call and how its prompt was written
+
 UNSEEN = 256
 """UTF-8 bytes that a prompt made of unknown answers is taken to have besides its template's."""
 
@@ -47,6 +49,7 @@ SCHEMA = pl.Schema(
         "output_tokens": pl.Int64(),
         "cost_usd": pl.Float64(),
         "exact": pl.Boolean(),
+        "requests_as_written": pl.Int64(),
     }
 )
 
@@ -124,7 +127,7 @@ class Forecast:
         self._calibration = calibration
         self._lock = threading.Lock()
         self._calls: dict[Call, _Asked] = {}
-        self._figures: dict[tuple[Call, str], _Figures] = {}
+        self._figures: dict[Written, _Figures] = {}
         self._asked: set[tuple[bytes, pl.DataType]] = set()
         self._cache: AnswerCache | None = None
         if settings.cache in {"use", "replay"} and (located(settings.cache_dir) / DATABASE).exists():
@@ -169,17 +172,21 @@ class Forecast:
                 figures = self._of(call)
                 figures.bounded = figures.exact = False
 
-    def frame(self) -> pl.DataFrame:
-        """A row per call, as `SCHEMA`, in the order in which they would be asked."""
-        rows = [self._row(label, figures) for (_, label), figures in self._figures.items()]
+    def frame(self, written: Mapping[Written, int | None]) -> pl.DataFrame:
+        """A row per call, as `SCHEMA`, in the order in which they would be asked.
+
+        Args:
+            written: What `prompted` gives for the plan as it was written.
+        """
+        rows = [
+            self._row(key[1], figures) | {"requests_as_written": written.get(key)}
+            for key, figures in self._figures.items()
+        ]
         return pl.DataFrame(rows, schema=SCHEMA)
 
-    def prompted(self) -> dict[tuple[str, str], int | None]:
-        """Rows with a prompt, per call and model; None where nothing bounds them."""
-        return {
-            (label, call.model or ""): figures.prompted if figures.bounded else None
-            for (call, label), figures in self._figures.items()
-        }
+    def prompted(self) -> dict[Written, int | None]:
+        """Rows with a prompt, per call; None where nothing bounds them."""
+        return {key: figures.prompted if figures.bounded else None for key, figures in self._figures.items()}
 
     def _row(self, label: str, figures: _Figures) -> dict[str, object]:
         call, identity, ask = figures.asked.call, figures.asked.identity, figures.asked.ask

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from polar_llama.call import Call
+    from polar_llama.exec.forecast import Written
     from polar_llama.planner.estimate import Slots
     from polar_llama.planner.nodes import Answer, Scan
     from polar_llama.settings import Settings
@@ -44,18 +45,14 @@ def estimated(frame: pl.LazyFrame, settings: Settings, environ: Mapping[str, str
     plan = resolve(plan_of(frame), settings.on_error)
     best = optimize(plan)
     estimate(best, look.counter(settings), reading(best))
-    figures = look.frame()
-    if figures.is_empty():
-        return figures
+    if not look.prompted():
+        return SCHEMA.to_frame()
     written = _Look(settings, environ, follows=False)
     try:
         estimate(plan, written.counter(settings))
     except pl.exceptions.PolarsError:  # as written the query fails, and planning has helped
-        written = _Look(settings, environ)
-    counts = written.prompted()
-    calls = figures.select("call", "model").rows()
-    column = pl.Series("requests_as_written", [counts.get(call) for call in calls], dtype=pl.Int64)
-    return figures.with_columns(column)
+        return look.frame({})
+    return look.frame(written.prompted())
 
 
 class _Look:
@@ -84,15 +81,13 @@ class _Look:
             self._forecasts.append(known)
         return _Counter(self, known, whole)
 
-    def frame(self) -> pl.DataFrame:
+    def frame(self, written: Mapping[Written, int | None]) -> pl.DataFrame:
         """The figures of all calls."""
-        schema = pl.Schema({**SCHEMA, "requests_as_written": pl.Int64()})
-        frames = [f.frame() for f in self._forecasts]
-        return pl.concat([schema.to_frame(), *frames], how="diagonal")
+        return pl.concat([forecast.frame(written) for forecast in self._forecasts])
 
-    def prompted(self) -> dict[tuple[str, str], int | None]:
-        """Rows with a prompt, per call and model."""
-        return {key: rows for f in self._forecasts for key, rows in f.prompted().items()}
+    def prompted(self) -> dict[Written, int | None]:
+        """Rows with a prompt, per call."""
+        return {key: rows for forecast in self._forecasts for key, rows in forecast.prompted().items()}
 
     def copied(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The same query on leaves that count.

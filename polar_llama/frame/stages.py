@@ -11,7 +11,7 @@ from polars.io.plugins import register_io_source
 from polar_llama.exec.run import Slot
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.order import Order
-from polar_llama.planner.nodes import Filter, Scan, Select, apply
+from polar_llama.planner.nodes import Filter, Scan, Select, WithColumns, apply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +103,7 @@ class RunStages:
             left = rows if n_rows is None else min(rows, n_rows)
             asked = passed = 0
             wanted = None if with_columns is None else _wanted(with_columns, predicate, schema)
-            base = frame if wanted is None else kept(frame, _read_by(lambda f: kept(step(f), wanted), frame))
+            base = frame if wanted is None else blanked(frame, _read_by(lambda f: kept(step(f), wanted), frame))
             pieces = Pieces(self.batches(base))
             while left > 0 and (piece := pieces.take(reach(left, asked, passed, self.run.window))) is not None:
                 out = kept(step(piece.lazy()), wanted)._collect_eager().head(left)
@@ -122,6 +122,13 @@ def _wanted(with_columns: Iterable[str], predicate: pl.Expr | None, schema: pl.S
 def kept(frame: pl.LazyFrame, columns: Sequence[str] | None) -> pl.LazyFrame:
     """A frame cut to some columns; to none of them, it stays as it is, for its height."""
     return apply(Select(Scan(frame), tuple(map(pl.col, columns))), (frame,)) if columns else frame
+
+
+def blanked(frame: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
+    """A frame with nulls in all but some columns: the others stay, since a step may drop or rename them by name."""
+    schema = frame.collect_schema()
+    nulls = tuple(pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in columns)
+    return apply(WithColumns(Scan(frame), nulls), (frame,)) if nulls else frame
 
 
 def _read_by(step: Callable[[pl.LazyFrame], pl.LazyFrame], frame: pl.LazyFrame) -> list[str]:

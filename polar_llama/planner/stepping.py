@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from polar_llama.planner.exprs import conjuncts, per_row, touches
+from polar_llama.planner.exprs import conjuncts, per_row, row_wise, touches
 from polar_llama.planner.flow import reads_of
 from polar_llama.planner.marks import computed, is_computed, of_columns, row_mark
 from polar_llama.planner.nodes import (
@@ -134,7 +134,9 @@ def _joined(node: Join, left: Rows, right: Rows, *, free: bool) -> Rows | None:
         return left.some()
     if node.verb == "join_asof":
         return replace(opaque(left.frame, node), most=left.most)
-    if not free:
+    exact = left.exact and right.exact
+    keys = [key for side in node.args[:2] if isinstance(side, list) for key in side]
+    if not free or not (exact or all(map(row_wise, keys))):
         return None
     nothing = replace(right, frame=right.frame.clear())
     pairs = [(left, right)]
@@ -146,7 +148,7 @@ def _joined(node: Join, left: Rows, right: Rows, *, free: bool) -> Rows | None:
     return Rows(
         frames[0] if len(frames) == 1 else pl.concat(frames),
         carried_marks(node, (left, right)),
-        exact=left.exact and right.exact,
+        exact=exact,
         ordered=left.ordered and right.ordered,
         most=left.most if how in {"semi", "anti"} else None,
     )

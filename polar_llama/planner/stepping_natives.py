@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from polar_llama.planner.nodes import Plan
 
+LARGEST = 1_000_000
+"""Rows: a limit above it bounds nothing by itself."""
+
 _LOCAL = frozenset({"drop", "rename", "explode", "unnest", "drop_nulls", "drop_nans", "cache", "hint_sorted"})
 """What they do to a row does not hang on other rows."""
 
@@ -101,6 +104,6 @@ def kept_rows(node: Plan) -> int | None:
 def limited(node: Plan) -> Rows | None:
     """Rows of which only their greatest number is known."""
     most = kept_rows(node)
-    if most is None:
+    if most is None or most > LARGEST:
         return None
     return opaque(pl.LazyFrame({"row": pl.int_range(most, eager=True)}), node)

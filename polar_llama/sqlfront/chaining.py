@@ -53,9 +53,9 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     where, qualify = (conjuncts(c.this) if (c := select.args.get(k)) else [] for k in ("where", "qualify"))
     asked = [c for c in [*where, *qualify] if holds_call(c)]
     domain = scope.domain_of(select)
-    body = _body(
-        select, where, qualify, whole=select.args.get("distinct") is not None or (domain is not None and not asked)
-    )
+    # DISTINCT ON picks by the order; inside a correlated subquery a limit holds for each row around it.
+    whole = select.args.get("distinct") is not None or (domain is not None and not asked)
+    body = _body(select, where, qualify, whole=whole)
 
     def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
         body.set("expressions", [e.copy() for e in inner if e is not None])
@@ -74,7 +74,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     around = kinds[len(low.inner) :]
     low.prepare(kinds)
 
-    suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked else select)
+    suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked or whole else select)
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
     frame = scope.planning.frame(with_items(low.inner), kinds, suffix)
     for number, predicate in enumerate(predicates):

@@ -8,12 +8,13 @@ rest of the SELECT over that chain as over any table.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.chaining import number_of
 from polar_llama.sqlfront.correlating import domain_of
 from polar_llama.sqlfront.placing import placed
 from polar_llama.sqlfront.pulling import pull, pull_cte
@@ -24,6 +25,8 @@ from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sourc
 from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polar_llama.sqlfront.planning import Planning
 
 _MODIFIERS = ("order", "limit", "offset")
@@ -101,8 +104,9 @@ class Cutter:
             case exp.SetOperation() if any(holds_call(query.args.get(k)) for k in _MODIFIERS):
                 return self.cut(_wrapped(query))
             case exp.SetOperation():
-                query.set("this", self.nested(query.this))
-                query.set("expression", self.nested(query.expression))
+                _limit_branches(query, self._planning.parameters)
+                query.set("this", _operand(self.nested(query.this)))
+                query.set("expression", _operand(self.nested(query.expression)))
                 return query
             case exp.Subquery() if query.alias or any(query.args.get(k) is not None for k in _MODIFIERS):
                 return self.cut(_wrapped(query))
@@ -178,6 +182,31 @@ def _check_not_recursive(with_: exp.With, cte: exp.CTE) -> None:
             "a call inside a recursive CTE cannot be planned: what is asked would depend on every answer before. "
             "Hint: compute the recursion first, and ask over its result"
         )
+
+
+def _limit_branches(query: exp.SetOperation, parameters: Mapping[str, Any]) -> None:
+    """`a UNION ALL b LIMIT 3` needs no more than three rows of either, in place."""
+    length, offset = (number_of(query.args.get(k), parameters) for k in ("limit", "offset"))
+    whole = (
+        query.args.get("order") is not None
+        or query.args.get("by_name")
+        or (query.args.get("offset") and offset is None)
+    )
+    if length is None or whole or not isinstance(query, exp.Union) or query.args.get("distinct"):
+        return
+    for branch in (query.this, query.expression):
+        if isinstance(branch, exp.Union) and not any(branch.args.get(k) for k in _MODIFIERS):
+            branch.set("limit", exp.Limit(expression=exp.Literal.number(length + (offset or 0))))
+            _limit_branches(branch, parameters)
+            branch.set("limit", None)
+        elif isinstance(branch, exp.Select) and holds_call(branch) and branch.args.get("limit") is None:
+            branch.set("limit", exp.Limit(expression=exp.Literal.number(length + (offset or 0))))
+
+
+def _operand(query: exp.Query) -> exp.Query:
+    """A query as an operand of a set operation: its own ORDER BY and LIMIT must not become that one's."""
+    modified = any(query.args.get(k) is not None for k in (*_MODIFIERS, "with_"))
+    return exp.Subquery(this=query) if modified and not isinstance(query, exp.Subquery) else query
 
 
 def _wrapped(query: exp.SetOperation | exp.Subquery) -> exp.Select:

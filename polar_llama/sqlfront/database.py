@@ -38,10 +38,9 @@ def _root(*, external_access: bool) -> duckdb.DuckDBPyConnection:
 @atexit.register
 def _close() -> None:
     """DuckDB complains at interpreter exit of connections left open."""
-    for (process, _), root in _roots.items():
-        if process == os.getpid():
+    for key, root in _roots.items():
+        if key[0] == os.getpid():  # that of the process we were forked from is not ours to close
             root.close()
-    _roots.clear()
 
 
 def _lock_of(connection: duckdb.DuckDBPyConnection) -> threading.RLock:

@@ -11,8 +11,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama.frame.capture import ORIGINALS
+from polar_llama.frame.inference_frame import InferenceFrame, plan_of
 from polar_llama.frame.leaf import STAND_IN, Leaf
-from polar_llama.frame.scope import LEAF, leaf_built, tokens_of
+from polar_llama.frame.scope import LEAF, leaf_built, tokens, tokens_of
 from polar_llama.planner.nodes import Scan
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from polar_llama.frame.inference_frame import InferenceFrame
-    from polar_llama.planner.nodes import Plan
     from polar_llama.settings import Settings
     from polar_llama.sqlfront.database import Database
 
@@ -159,7 +158,9 @@ class Reader:
     def _readable(self, name: str, table: Any, failures: list[BaseException]) -> Any:
         """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""
         if not isinstance(table, Stage):
-            return table
+            # A leaf somewhere in it may need the very connection that would read it.
+            waits = isinstance(table, pl.LazyFrame) and not self.relation.database.owned and tokens([table])
+            return ORIGINALS["collect"](table) if waits else table
         leaf = self.leaves[name]
         native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
         # The user's connection must be free while there is something to wait for.
@@ -176,10 +177,11 @@ class Reader:
 _readers: WeakValueDictionary[str, Reader] = WeakValueDictionary()
 
 
-def below(plan: Plan) -> list[Plan]:
-    """The plans that answer for the queries a plan begins with: their calls are not seen in it."""
-    found = [(token, _readers[token]) for token in sorted(tokens_of(plan)) if token in _readers]
-    return [leaf.plan for token, reader in found for leaf in reader.leaves.values() if leaf.token == token]
+def below(frame: pl.LazyFrame) -> list[InferenceFrame]:
+    """The frames that answer for the queries a frame begins with: their calls are not seen in its own plan."""
+    found = [(token, _readers[token]) for token in sorted(tokens_of(plan_of(frame))) if token in _readers]
+    plans = [leaf.plan for token, reader in found for leaf in reader.leaves.values() if leaf.token == token]
+    return [InferenceFrame._of(plan) for plan in plans]
 
 
 _relations: WeakValueDictionary[int, Relation] = WeakValueDictionary()

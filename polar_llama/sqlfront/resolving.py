@@ -195,7 +195,7 @@ def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
 
 def stubbed(node: Tree, planning: Planning) -> Tree:
     """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
-    found: Tree = node.copy().transform(lambda n: _stub(n, planning) if is_call(n) else n)  # type: ignore[assignment]
+    found: Tree = node.transform(lambda n: _stub(n, planning) if is_call(n) else n)  # type: ignore[assignment]
     return found
 
 

@@ -23,6 +23,13 @@ FOUND = {
             ".pipe(lambda d: pl.concat([d, other.with_columns(a=llm('{z}'))], how='diagonal'))",
         )
     ),
+    # A step read in pieces drops a column by name that it does not read.
+    "a_dropped_column_of_a_step_in_pieces": Case(
+        (
+            ".with_columns(a=llm('q')).filter(llm('{q}?{k}', returns=bool)).head(2)",
+            ".filter(llm('{v}-{q}', returns=bool)).filter(llm('{q}?{k}', returns=bool)).slice(1, 2)",
+        )
+    ),
     # The value to fill with went into the prompts, whose dtype it is not.
     "shift_fills_with_an_integer": Case((".select(a=llm('q', returns=int))", ".shift(2, fill_value=7)")),
     "an_answer_masked_by_an_answer_that_is_masked": Case(

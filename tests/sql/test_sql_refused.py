@@ -37,6 +37,9 @@ REFUSED: tuple[tuple[str, str], ...] = (
         "WITH x AS (SELECT i FROM t) SELECT * FROM (WITH x AS (SELECT llm(q) AS a FROM t) SELECT * FROM x), x",
         "CTE name",
     ),
+    ("SELECT g, (SELECT llm(string_agg(w, '')) FROM u WHERE u.n > max(t.v)) FROM t GROUP BY g", "correlated subquery"),
+    ("SELECT i, (VALUES (llm(q))) FROM t", "VALUES"),
+    ("SELECT unnest(llm(q, returns := 'STRUCT(a VARCHAR, b VARCHAR)')) FROM t", "unnest"),
 )
 
 WRONG: tuple[tuple[str, str], ...] = (

@@ -205,6 +205,11 @@ class TestConnection:
             thread.join()
         assert done == [5] * 4
 
+    def test_a_frame_that_reads_the_same_connection(self, oracle: Oracle, con: duckdb.DuckDBPyConnection) -> None:
+        asked = pl.concat([sql("SELECT i, llm(q) AS a FROM t", connection=con)] * 2)
+        done = sql("SELECT count(*) AS n FROM x JOIN t USING (i) WHERE llm_bool(a) OR true", connection=con, x=asked)
+        assert done.collect().item() == 10
+
     def test_it_cannot_travel(self, oracle: Oracle, con: duckdb.DuckDBPyConnection) -> None:
         with pytest.raises(pl.exceptions.ComputeError, match="belongs to this process"):
             pickle.dumps(sql("SELECT llm(q) AS a FROM t", connection=con))
