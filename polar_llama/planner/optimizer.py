@@ -43,8 +43,9 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None
         RuntimeError: If rules undo each other, or a rule changes a node's columns: a bug in a rule.
     """
     passes = MAX_PASSES + steps(plan)
+    settled: dict[int, Plan] = {}
     for _ in range(passes):
-        rewritten = _pass(plan, rules, observe)
+        rewritten = _pass(plan, rules, observe, settled)
         if rewritten is plan:
             return plan
         plan = rewritten
@@ -52,8 +53,9 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None
     raise RuntimeError(msg)
 
 
-def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None) -> Plan:
-    done: dict[int, Plan] = {}
+def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None, settled: dict[int, Plan]) -> Plan:
+    """Try every rule at every node once; `settled` are nodes that no rule changes, by id, kept from pass to pass."""
+    done: dict[int, Plan] = dict(settled)
     todo: list[tuple[Plan, bool]] = [(plan, False)]
     while todo:
         node, ready = todo.pop()
@@ -72,6 +74,8 @@ def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None) -> Plan:
                     observe(rule.__name__, new, changed)
                 new = changed
         done[id(node)] = new
+        if new is node:
+            settled[id(node)] = node
     return done[id(plan)]
 
 
