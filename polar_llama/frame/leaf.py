@@ -29,7 +29,6 @@ class Leaf:
 
     plan: Plan
     settings: Settings
-    thread: int | None = None
     token: str = field(default_factory=lambda: token_hex(8))
 
     def __call__(
@@ -37,7 +36,7 @@ class Leaf:
     ) -> Iterator[pl.DataFrame]:
         """Answer what the surrounding query wants."""
         plan = self.wanted(with_columns, predicate, n_rows)
-        with joined(self.token, self.settings, self.thread) as opened:
+        with joined(self.token, self.settings) as opened:
             opened.claims |= tokens_of(plan)
             native = bound(planned(plan, self.settings_in(opened.settings)), opened.run)
             yield from ORIGINALS["collect_batches"](native, maintain_order=True, lazy=True)
@@ -69,18 +68,18 @@ class Leaf:
         if stand_in is not None:
             return stand_in(self)
         # A client may hold credentials and cannot travel.
-        return _rebuilt, (self.plan, replace(self.settings, http_client=None), self.thread, self.token)
+        return _rebuilt, (self.plan, replace(self.settings, http_client=None), self.token)
 
 
 STAND_IN: ContextVar[Callable[[Leaf], tuple[Any, ...]] | None] = ContextVar("polar_llama_stand_in", default=None)
 """What takes a leaf's place in a query that is copied to be looked at (`estimating`)."""
 
 
-def _rebuilt(plan: Plan, settings: Settings, thread: int | None, token: str) -> Leaf:
+def _rebuilt(plan: Plan, settings: Settings, token: str) -> Leaf:
     """A leaf that came from elsewhere: queries of this process may hold it from now on."""
     leaf_built()
     arm()
-    return Leaf(plan, settings, thread, token)
+    return Leaf(plan, settings, token)
 
 
 def native_leaf(plan: Plan, settings: Settings) -> pl.LazyFrame:

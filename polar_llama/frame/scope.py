@@ -142,16 +142,15 @@ def claimed_here(found: frozenset[str]) -> bool:
 
 
 @contextmanager
-def joined(token: str, settings: Settings, thread: int | None) -> Iterator[Scope]:
+def joined(token: str, settings: Settings) -> Iterator[Scope]:
     """The scope a leaf belongs to, or one of its own.
 
     Args:
         token: The leaf's.
         settings: The snapshot the leaf was built with, for a scope of its own.
-        thread: The thread whose terminal call it is read for, where no plan can be looked into.
     """
     with _lock:
-        mine = [s for s in _open if token in s.claims] or [s for s in _open if thread in s.threads]
+        mine = [s for s in _open if token in s.claims]
         # The same frame may be collected by several threads at once: each reads its leaf once.
         found = next((s for s in mine if token not in s.read), mine[-1] if mine else None)
         if found is not None:
