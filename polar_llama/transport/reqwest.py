@@ -22,8 +22,6 @@ from polar_llama.transport.base import CONNECT_SECONDS, MAX_BODY, MAX_SECONDS, R
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyreqwest.response import ResponseBodyReader
-
 
 SETTLE = 0.02
 """Seconds for `pyreqwest`'s thread to return from waking the loop. A process that ends in that moment is aborted by
@@ -60,10 +58,12 @@ class ReqwestTransport:
         try:
             request = self._client.request(method, url).headers(headers).body_bytes(body)
             request = request.timeout(timedelta(seconds=min(timeout, MAX_SECONDS)))
-            async with request.build_streamed() as response:
-                _obey(task, cancels)
-                reply = Reply(response.status, dict(response.headers), await _read(response.body_reader, url))
+            # Read as a whole: a stream's chunks each wake the loop, at 60 µs of CPU a request.
+            response = await request.build().send()
             _obey(task, cancels)
+            reply = Reply(response.status, dict(response.headers), (await response.bytes()).to_bytes())
+            if len(reply.body) > MAX_BODY:
+                raise TransportError("malformed", f"the reply of {_host(url)} has more than {MAX_BODY >> 20} MiB")
         except PyreqwestError as error:
             _obey(task, cancels)
             raise _translated(error, url, timeout) from None
@@ -82,25 +82,6 @@ def _obey(task: asyncio.Task[object] | None, cancels: int) -> None:
     """Be cancelled after all: `pyreqwest` loses a cancellation that comes at the same moment as a result."""
     if task is not None and task.cancelling() > cancels:
         raise asyncio.CancelledError
-
-
-async def _read(reader: ResponseBodyReader, url: str) -> bytes:
-    """The whole body. Streamed, so that a body over the cap is cut off; small bodies come in one chunk."""
-    first = await reader.read_chunk()
-    if first is None:
-        return b""
-    content = first.to_bytes()
-    more = await reader.read_chunk()
-    if more is None:
-        return content
-    chunks, size = [content], len(content)
-    while more is not None:
-        size += len(more)
-        if size > MAX_BODY:
-            raise TransportError("malformed", f"the reply of {_host(url)} has more than {MAX_BODY >> 20} MiB")
-        chunks.append(more.to_bytes())
-        more = await reader.read_chunk()
-    return b"".join(chunks)
 
 
 def _translated(error: PyreqwestError, url: str, timeout: float) -> TransportError:
