@@ -6,7 +6,7 @@ import importlib.util
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -48,6 +48,10 @@ def test_the_join_is_the_naive_one(left, right, metric, k, threshold):
     found = join_nearest(a, b, on="v", k=k, metric=metric, threshold=threshold)
     expected = _naive(a, b, metric, k, threshold)
     score = found.columns[-1]
+    if metric == "cosine" and threshold is not None:
+        # Whether a cosine of exactly the threshold passes hangs on its last digit, which sums in another order change.
+        scores = _naive(a, b, metric, len(right) + 1, None)[score]
+        assume(not any(abs(value - threshold) < 1e-9 for value in scores))
     if metric == "cosine":  # equal cosines may differ in their last digit, and then in their order
         assert found.height == expected.height
         assert found[score].to_list() == pytest.approx(expected[score].to_list())
