@@ -1,4 +1,4 @@
-"""The default transport: Rust's `reqwest` through `pyreqwest`, at a third of the CPU of the usual clients."""
+"""The default transport: Rust's `reqwest` through `pyreqwest`, cheaper in CPU than the usual clients."""
 
 from __future__ import annotations
 
