@@ -39,6 +39,9 @@ class ReqwestTransport:
     A cancelled `send` stops waiting at once, but the connection is dropped only when the reply has come
     or the timeout is over: `pyreqwest` 0.15 does not abort its Rust task.
 
+    A reply is read as a whole and refused after that if it is over `MAX_BODY`: until then its size is
+    bounded by the timeout alone. For servers nobody vouches for, `configure(http_client=...)` cuts it off.
+
     Raises:
         ForkedError: In the child of a process that had opened one.
     """
