@@ -21,7 +21,7 @@ from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter, strictest
 from polar_llama.exec.together import HOPELESS, Try, each, halves, send
-from polar_llama.exec.tokens import CALIBRATION
+from polar_llama.exec.tokens import CALIBRATION, teaches
 from polar_llama.exec.turns import Turns
 from polar_llama.providers.base import FATAL, HEALS, Failure, Response, Vectors
 
@@ -157,12 +157,12 @@ class Lane:
             if not due and self._retries and (not self._turns or self._silent >= SILENT):
                 self._wake(self._retries[0][0])
                 return None
-            coming = self._retries[0][2].pairs if due else self._turns.peek()
-            at = self.limiter.ready(now, sum(len(prompt) for _, prompt in coming))
+            attempt = self._retries[0][2] if due else self._turns.peek()
+            at = self.limiter.ready(now, attempt.size)
             if at > now:
                 self._wake(at)
                 return None
-            attempt = heapq.heappop(self._retries)[2] if due else Try(*self._turns.pop())
+            attempt = heapq.heappop(self._retries)[2] if due else self._turns.pop()
             refusal = attempt.batch.question.gate()
             if refusal is None:
                 return self._send(attempt, now)
@@ -275,9 +275,10 @@ class Lane:
         usage = reply.billed if isinstance(reply, Failure) else reply.usage
         if usage is None:
             return
-        attempt.batch.question.tally.count(usage)
+        tally = attempt.batch.question.tally
+        tally.count(usage)
         self.limiter.used(usage.input + usage.output, attempt.size)
-        if isinstance(reply, Response) and attempt.repair is None:
+        if isinstance(reply, Response) and attempt.repair is None and teaches(tally.replied):
             CALIBRATION.saw(self.provider.identity, attempt.batch.question.ask, attempt.pairs[0][1], usage)
 
     def _end_all(self, attempt: Try, value: object) -> None:

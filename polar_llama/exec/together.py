@@ -32,7 +32,8 @@ class Try:
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = sum(len(prompt) for _, prompt in self.pairs)
+        pairs = self.pairs
+        self.size = len(pairs[0][1]) if len(pairs) == 1 else sum(len(prompt) for _, prompt in pairs)
 
 
 def together(batch: Batch) -> list[Pair]:
@@ -60,10 +61,9 @@ def halves(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure:
     """Send a request, once."""
     ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
-    texts = [prompt for _, prompt in attempt.pairs]
     if ask.embedding:
-        return await cast("Embeds", provider).embed(ask, texts, timeout)
-    return await provider.complete(Request(ask, texts[0], attempt.repair, timeout))
+        return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
+    return await provider.complete(Request(ask, attempt.pairs[0][1], attempt.repair, timeout))
 
 
 def each(attempt: Try, vectors: Vectors) -> Iterator[tuple[bytes, object, Response | None]]:

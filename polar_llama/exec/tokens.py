@@ -22,6 +22,9 @@ FIRST_SHORT_ANSWER = 16
 MEMORY = 1 / 8
 """How much the latest answer weighs in a running average."""
 
+LESSON = 16
+"""A call's first answers teach, so many of them; then one in so many: learning costs as much as reading an answer."""
+
 KNOWN = 1_024
 """Models and calls that are remembered; the oldest are forgotten."""
 
@@ -43,6 +46,15 @@ def guess(size: int) -> int:
 def overhead(ask: Ask) -> int:
     """UTF-8 bytes that every request of a call carries besides its prompt: system prompt, schema, examples."""
     return sum(len((text or "").encode()) for text in (ask.system, ask.schema, ask.examples))
+
+
+def teaches(answers: int) -> bool:
+    """Whether the latest of a call's answers is to be learned from.
+
+    >>> [n for n in range(1, 50) if teaches(n)][-3:]
+    [16, 32, 48]
+    """
+    return answers <= LESSON or answers % LESSON == 0
 
 
 class Calibration:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from polar_llama.exec.together import together
+from polar_llama.exec.together import Try, together
 
 if TYPE_CHECKING:
     from polar_llama.exec.base import Question
-    from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
 
 
@@ -23,12 +22,14 @@ class Turns:
         self._turns: deque[deque[Batch]] = deque()
         self._lines: dict[Question, deque[Batch]] = {}
         self._paused: set[Question] = set()
+        self._next: Try | None = None
 
     def __bool__(self) -> bool:
         return bool(self._turns)
 
     def add(self, batch: Batch) -> None:
         """Put a batch behind those of its call."""
+        self._next = None
         line = self._lines.get(batch.question)
         if line is None:
             self._lines[batch.question] = line = deque()
@@ -40,6 +41,7 @@ class Turns:
     def pause(self, question: Question) -> None:
         """Let the other calls pass until `resume`."""
         self._paused.add(question)
+        self._next = None
         line = self._lines.get(question)
         self._turns = deque(other for other in self._turns if other is not line)
 
@@ -49,24 +51,30 @@ class Turns:
             self._paused.remove(question)
             if question in self._lines:
                 self._turns.appendleft(self._lines[question])
+                self._next = None
 
-    def peek(self) -> list[Pair]:
-        """The keys and prompts whose turn it is: one, or the texts that go into one request for embeddings."""
-        return together(self._turns[0][0])
+    def peek(self) -> Try:
+        """The request whose turn it is: of one prompt, or of the texts that go into one for embeddings."""
+        if self._next is None:
+            batch = self._turns[0][0]
+            self._next = Try(batch, together(batch))
+        return self._next
 
-    def pop(self) -> tuple[Batch, list[Pair]]:
-        """The batch whose turn it is, and what `peek` gives of it; the turn passes on."""
-        batch = self._turns[0][0]
+    def pop(self) -> Try:
+        """What `peek` gives; the turn passes on."""
+        attempt = self.peek()
+        self._next = None
         self._turns.rotate(-1)
-        pairs = together(batch)
-        for _ in pairs:
-            batch.waiting.popleft()
-        if not batch.waiting:
-            self.remove(batch)
-        return batch, pairs
+        waiting = attempt.batch.waiting
+        for _ in attempt.pairs:
+            waiting.popleft()
+        if not waiting:
+            self.remove(attempt.batch)
+        return attempt
 
     def remove(self, batch: Batch) -> None:
         """Take a batch out, if it is in."""
+        self._next = None
         line = self._lines.get(batch.question)
         if line is None or batch not in line:
             return

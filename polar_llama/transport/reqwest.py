@@ -64,7 +64,7 @@ class ReqwestTransport:
             # Read as a whole: a stream's chunks each wake the loop, at 60 µs of CPU a request.
             response = await request.build().send()
             _obey(task, cancels)
-            reply = Reply(response.status, dict(response.headers), (await response.bytes()).to_bytes())
+            reply = Reply(response.status, response.headers, (await response.bytes()).to_bytes())
             if len(reply.body) > MAX_BODY:
                 raise TransportError("malformed", f"the reply of {_host(url)} has more than {MAX_BODY >> 20} MiB")
         except PyreqwestError as error:
