@@ -142,8 +142,7 @@ class Lane:
             if self._received(attempt, reply):
                 self._pump()
             attempt.batch.question.settled()
-            attempt = self._next()
-            since_breath += 1
+            attempt, since_breath = self._next(), since_breath + 1
             if since_breath % BREATH == 0:
                 await asyncio.sleep(0)
         if self.limiter.in_flight == 0:
@@ -275,11 +274,11 @@ class Lane:
         usage = reply.billed if isinstance(reply, Failure) else reply.usage
         if usage is None:
             return
-        tally = attempt.batch.question.tally
-        tally.count(usage)
+        question = attempt.batch.question
+        question.tally.count(usage)
         self.limiter.used(usage.input + usage.output, attempt.size)
-        if isinstance(reply, Response) and attempt.repair is None and teaches(tally.replied):
-            CALIBRATION.saw(self.provider.identity, attempt.batch.question.ask, attempt.pairs[0][1], usage)
+        if isinstance(reply, Response) and attempt.repair is None and teaches(question.tally.replied):
+            CALIBRATION.saw(self.provider.identity, question.ask, attempt.pairs[0][1], usage)
 
     def _end_all(self, attempt: Try, value: object) -> None:
         for key, _ in attempt.pairs:

@@ -23,6 +23,7 @@ Everything but `str` is asked for as a JSON object; what is none stands under `a
 
 from __future__ import annotations
 
-from polar_llama.types.answer import AnswerType, InvalidAnswer, answer_type, error_dtype
+from polar_llama.types.answer import AnswerType, answer_type, error_dtype
+from polar_llama.types.invalid import InvalidAnswer
 
 __all__ = ["AnswerType", "InvalidAnswer", "answer_type", "error_dtype"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from polar_llama.types.invalid import InvalidAnswer
 from polar_llama.types.spelling import spell
 
 if TYPE_CHECKING:
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
 MAX_KNOWN = 1024
 """How many answer types are kept; one is built in about a millisecond."""
-
-
-class InvalidAnswer(ValueError):  # noqa: N818 -- a finding about a text, turned into a Failure; users never catch it
-    """A text is not an answer of the type asked for; the message says why, in words a model can act on."""
 
 
 @dataclass(frozen=True, slots=True)

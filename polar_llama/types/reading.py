@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from polar_llama.types.answer import InvalidAnswer
+from polar_llama.types.invalid import InvalidAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

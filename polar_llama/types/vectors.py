@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from polar_llama.types.answer import AnswerType, InvalidAnswer
+from polar_llama.types.answer import AnswerType
+from polar_llama.types.invalid import InvalidAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
