@@ -92,9 +92,13 @@ class Box:
     corner: Point
 
 
+def _size(text: str) -> Size:
+    return Size(text)
+
+
 class Around(BaseModel):
     n: int
-    name: Annotated[str, AfterValidator(Size)]
+    name: Annotated[str, AfterValidator(_size)]
 
     @model_validator(mode="before")
     @classmethod
