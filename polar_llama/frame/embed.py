@@ -46,8 +46,8 @@ def embed(
     Examples:
         >>> import polars as pl
         >>> lf = pl.LazyFrame({"text": ["Where is my card?"]})
-        >>> lf.select(embed("text"), short=embed("text", dimensions=256)).collect_schema()
-        Schema([('embed', List(Float32)), ('short', Array(Float32, shape=(256,)))])
+        >>> dict(lf.select(embed("text"), short=embed("text", dimensions=256)).collect_schema())
+        {'embed': List(Float32), 'short': Array(Float32, shape=(256,))}
     """
     if dimensions is not None and (isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1):
         msg = f"embed(dimensions=…) must be a whole number of at least 1, not {dimensions!r}"

@@ -74,8 +74,8 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
     Examples:
         >>> import polars as pl, polar_llama as pll
         >>> lf = pl.LazyFrame({"question": ["Where is my card?"]})
-        >>> lf.with_columns(answer=pll.llm("question")).collect_schema()
-        Schema([('question', String), ('answer', String)])
+        >>> dict(lf.with_columns(answer=pll.llm("question")).collect_schema())
+        {'question': String, 'answer': String}
     """
     source: pl.Expr | Template | Told
     source, label = _source(prompt)

@@ -177,7 +177,7 @@ def test_a_file_in_the_place_of_the_directory(directory: Path) -> None:
 
 
 def test_a_path_that_is_none() -> None:
-    with refused(Path("a"), "null byte"):
+    with refused(Path("a"), "embedded null"):
         open_cache(Path("a\0b"))
 
 

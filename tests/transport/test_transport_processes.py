@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 FORK = """
-import asyncio, os, sys
+import asyncio, os, sys, warnings
 from polar_llama.transport import open_transport
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of every fork of a process with threads
 
 async def once():
     transport = open_transport()
