@@ -13,9 +13,10 @@ from polars.io.plugins import register_io_source
 from polar_llama.frame.stages import kept, projected
 from polar_llama.planner.estimate import Reading
 from polar_llama.planner.lower import lower
-from polar_llama.planner.nodes import Scan, inputs, with_inputs
+from polar_llama.planner.nodes import Scan, with_inputs
 from polar_llama.planner.resolve import schema_of
 from polar_llama.planner.schema import empty
+from polar_llama.planner.walk import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,18 +84,8 @@ class _Noting:
 
 def _emptied(plan: Plan) -> Plan:
     """The same plan on frames without rows."""
-    done: dict[int, Plan] = {}
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        if id(node) in done:
-            continue
-        if not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in inputs(node)]
-            continue
-        below = tuple(done[id(i)] for i in inputs(node))
-        done[id(node)] = (
-            Scan(empty(schema_of(node)), node.schema) if isinstance(node, Scan) else with_inputs(node, below)
-        )
-    return done[id(plan)]
+
+    def step(node: Plan, below: tuple[Plan, ...]) -> Plan:
+        return Scan(empty(schema_of(node)), node.schema) if isinstance(node, Scan) else with_inputs(node, below)
+
+    return fold(plan, step)

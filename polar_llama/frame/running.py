@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from polar_llama.frame.scope import scope, tokens_of
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
-from polar_llama.planner.nodes import Answer, inputs
+from polar_llama.planner.nodes import Answer
 from polar_llama.planner.optimizer import RULES, optimize
 from polar_llama.planner.resolve import resolve
+from polar_llama.planner.walk import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,14 +92,7 @@ def bound(plan: Plan, run: Run, engine: Any = "auto") -> pl.LazyFrame:
 
 def calls_of(plan: Plan) -> list[Call]:
     """The calls that a plan asks for."""
-    found: dict[int, Call] = {}
-    todo = [plan]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Answer):
-            found[id(node)] = node.call
-        todo += inputs(node)
-    return list(found.values())
+    return [node.call for node in each(plan) if isinstance(node, Answer)]
 
 
 def interruptible(work: Callable[[], T], opened: Scope) -> T:

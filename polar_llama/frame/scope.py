@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from polar_llama.errors import PolarLlamaError
 from polar_llama.exec.report import publish
 from polar_llama.exec.run import start_run
-from polar_llama.planner.nodes import Scan, inputs
+from polar_llama.planner.nodes import Scan
+from polar_llama.planner.walk import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,14 +53,7 @@ def tokens(frames: Iterable[pl.LazyFrame]) -> frozenset[str]:
 
 def tokens_of(plan: Plan) -> frozenset[str]:
     """The leaves in the native queries a plan begins with."""
-    scans: list[pl.LazyFrame] = []
-    todo = [plan] if _built else []
-    while todo:
-        node = todo.pop()
-        if type(node) is Scan:
-            scans.append(node.frame)
-        todo += inputs(node)
-    return tokens(scans)
+    return tokens(node.frame for node in each(plan) if isinstance(node, Scan)) if _built else frozenset()
 
 
 class Scope:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from polar_llama.planner.nodes import Answer
+from polar_llama.planner.schema import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from polar_llama.planner.nodes import Plan
 
@@ -23,11 +22,10 @@ def unstack(plan: Plan) -> tuple[list[Answer], Plan]:
     return found[::-1], plan
 
 
-def stack(plan: Plan, answers: Iterable[Answer]) -> Plan:
-    """Put answers on a plan, lowest first."""
+def stack(plan: Plan, answers: Sequence[Answer]) -> Plan:
+    """Put answers on a plan, lowest first; a stack is answered at once, so all of it has one schema."""
+    assert plan.schema is not None  # noqa: S101 -- resolve() gives every node a schema
+    schema = changed(plan.schema, {a.column: a.call.dtype for a in answers})
     for answer in answers:
-        schema = plan.schema
-        if schema is None or schema.get(answer.column) != answer.call.dtype:  # below, it may still be a prompt
-            schema = pl.Schema({**(schema or {}), answer.column: answer.call.dtype}, check_dtypes=False)
         plan = Answer(plan, answer.column, answer.call, schema)
     return plan

@@ -11,8 +11,10 @@ from polar_llama.planner.answers import unstack
 from polar_llama.planner.marks import mark, salted
 from polar_llama.planner.nodes import Answer, Filter, Plan, Scan, Slice, Sort, inputs
 from polar_llama.planner.rows import Rows, select, with_columns
+from polar_llama.planner.schema import changed, schema_of_native
 from polar_llama.planner.sieve import sieve
 from polar_llama.planner.stepping import stepped
+from polar_llama.planner.walk import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,21 +98,9 @@ class _Walk:
         self._hurried = hurried
 
     def rows(self, plan: Plan) -> Rows | None:
-        done: dict[int, Rows | None] = {}
-        todo: list[tuple[Plan, bool]] = [(plan, False)]
-        while todo:
-            node, ready = todo.pop()
-            if id(node) in done:
-                continue
-            below = _below(node)
-            if not ready:
-                todo.append((node, True))
-                todo += [(i, False) for i in reversed(below)]
-                continue
-            done[id(node)] = self._step(node, [done[id(i)] for i in below])
-        return done[id(plan)]
+        return fold(plan, self._step, _below)
 
-    def _step(self, node: Plan, below: list[Rows | None]) -> Rows | None:
+    def _step(self, node: Plan, below: tuple[Rows | None, ...]) -> Rows | None:
         if isinstance(node, Scan):
             return self._counter.scanned(node)
         if (chain := sieve(node)) is not None:
@@ -153,9 +143,7 @@ class _Walk:
         open_ = [a for a in every if a not in held]
         frame = rows.frame
         if held:
-            schema = pl.Schema(frame.collect_schema())
-            for answer in held:
-                schema[answer.column] = answer.call.dtype
+            schema = changed(schema_of_native(frame), {a.column: a.call.dtype for a in held})
             frame = self._counter.cached(frame, held, schema)
         frame = with_columns(frame, _marks(open_, rows.unknown))
         unknown = rows.unknown.difference(a.column for a in held).union(a.column for a in open_)

@@ -10,6 +10,7 @@ from polar_llama.planner.flow import carried
 from polar_llama.planner.nodes import Aggregate, Filter, Prompt, Scan, Select, Slice, WithColumns, inputs
 from polar_llama.planner.rules.stop_early import piecewise
 from polar_llama.planner.sieve import sieve
+from polar_llama.planner.walk import each, fold
 from polar_llama.planner.wording import asked, cut, holds_calls, is_hidden, line, mask, text, where
 
 if TYPE_CHECKING:
@@ -57,25 +58,20 @@ class Stage:
 def staged(plan: Plan) -> list[Stage]:
     """The stages of a plan, in the order in which they can begin."""
     found: list[Stage] = []
-    nearest: dict[int, frozenset[int]] = {}
     rows: dict[int, int] = {}
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        if id(node) in nearest:
-            continue
-        answers, below, sifts = _asking(node)
-        if not ready:
-            if isinstance(node, Slice) and node.early and node.length is not None:
-                rows |= dict.fromkeys(map(id, piecewise(node) or ()), node.offset + node.length)
-            todo.append((node, True))
-            todo += [(i, False) for i in reversed(below)]
-            continue
-        after = frozenset(n for i in below for n in nearest[id(i)])
-        if answers:
-            found.append(Stage(len(found) + 1, answers, after, rows.get(id(node)), sifts))
-            after = frozenset({len(found)})
-        nearest[id(node)] = after
+    for node in each(plan):
+        if isinstance(node, Slice) and node.early and node.length is not None:
+            rows |= dict.fromkeys(map(id, piecewise(node) or ()), node.offset + node.length)
+
+    def nearest(node: Plan, below: tuple[frozenset[int], ...]) -> frozenset[int]:
+        answers, _, sifts = _asking(node)
+        after = frozenset[int]().union(*below)
+        if not answers:
+            return after
+        found.append(Stage(len(found) + 1, answers, after, rows.get(id(node)), sifts))
+        return frozenset({len(found)})
+
+    fold(plan, nearest, lambda node: _asking(node)[1])
     return found
 
 
@@ -91,20 +87,9 @@ def _asking(node: Plan) -> tuple[Sequence[Answer], tuple[Plan, ...], bool]:
 def stages(plan: Plan) -> str:
     """What is asked, and after what: calls of one stage run at the same time."""
     lines = [*map(_stage, staged(plan))]
-    if any(map(holds_calls, _scans(plan))):
+    if any(isinstance(node, Scan) and holds_calls(node) for node in each(plan)):
         lines.append("calls inside a native query are planned and asked when it is read")
     return "\n".join(lines) or "nothing is asked"
-
-
-def _scans(plan: Plan) -> list[Scan]:
-    found: dict[int, Plan] = {}
-    todo = [plan]
-    while todo:
-        node = todo.pop()
-        if id(node) not in found:
-            found[id(node)] = node
-            todo += inputs(node)
-    return [node for node in found.values() if isinstance(node, Scan)]
 
 
 def _stage(stage: Stage) -> str:
@@ -168,12 +153,9 @@ def _is_alike(before: Plan, after: Plan) -> bool:
 
 
 def _prompts(plan: Plan) -> Iterator[Prompt]:
-    todo = [plan]
-    while todo:
-        node = todo.pop()
+    for node in each(plan):
         if isinstance(node, Select | WithColumns | Aggregate):
             yield from (i for i in node.items if isinstance(i, Prompt))
-        todo += inputs(node)
 
 
 def _short(words: str) -> str:

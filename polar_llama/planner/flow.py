@@ -26,7 +26,7 @@ from polar_llama.planner.nodes import (
     expression,
     inputs,
 )
-from polar_llama.planner.schema import empty
+from polar_llama.planner.schema import changed, empty, schema_of_native
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,12 +104,16 @@ def _traced(node: Join | Native, side: int, columns: Collection[str]) -> dict[st
     frames = []
     for i, source in enumerate(inputs(node)):
         assert source.schema is not None, "resolve() gives every node a schema"  # noqa: S101
-        frames.append(empty(pl.Schema({**source.schema, **marks}) if i == side else source.schema))
-    found = apply(node, tuple(frames)).collect_schema()
-    candidates = [(n, dtype) for n, dtype in found.items() if isinstance(dtype, pl.Enum)]
-    return {c: [n for n, dtype in candidates if dtype == mark] for c, mark in marks.items()}
+        frames.append(empty(changed(source.schema, marks) if i == side else source.schema))
+    found = schema_of_native(apply(node, tuple(frames)))
+    column_of = {mark: c for c, mark in marks.items()}
+    names: dict[str, list[str]] = {c: [] for c in columns}
+    for name, dtype in found.items():
+        if dtype in column_of:
+            names[column_of[dtype]].append(name)
+    return names
 
 
 @cache
-def _mark(number: int) -> pl.Enum:
-    return pl.Enum([f"polar_llama {number}"])
+def _mark(number: int) -> pl.DataType:
+    return pl.Struct({f"polar_llama {number}": pl.Boolean})

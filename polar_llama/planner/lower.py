@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import polars as pl
-
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.nodes import Scan, Slice, apply, inputs, with_inputs
 from polar_llama.planner.rules.stop_early import piecewise
+from polar_llama.planner.schema import changed, schema_of_native
 from polar_llama.planner.sieve import sieve
+from polar_llama.planner.walk import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import polars as pl
 
     from polar_llama.planner.nodes import Answer, Plan
     from polar_llama.planner.sieve import Predicate
@@ -57,19 +59,7 @@ class Stages(Protocol):
 
 def lower(plan: Plan, stages: Stages) -> pl.LazyFrame:
     """Lower a resolved plan to a native frame; nothing runs yet."""
-    done: dict[int, pl.LazyFrame] = {}
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        if id(node) in done:
-            continue
-        below = _below(node)
-        if not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in below]
-            continue
-        done[id(node)] = _lowered(node, tuple(done[id(i)] for i in below), stages)
-    return done[id(plan)]
+    return fold(plan, lambda node, frames: _lowered(node, frames, stages), _below)
 
 
 def _below(node: Plan) -> tuple[Plan, ...]:
@@ -93,7 +83,7 @@ def _lowered(node: Plan, frames: tuple[pl.LazyFrame, ...], stages: Stages) -> pl
                 plan = with_inputs(above, (plan,))
             return lower(plan, stages)
 
-        schema = step(frames[0].clear()).collect_schema()
+        schema = schema_of_native(step(frames[0].clear()))
         return apply(node, (stages.until(frames[0], step, node.offset + node.length, schema),))
     if (chain := sieve(node)) is not None:
         predicates = chain[0]
@@ -103,7 +93,4 @@ def _lowered(node: Plan, frames: tuple[pl.LazyFrame, ...], stages: Stages) -> pl
 
 
 def _schema(frame: pl.LazyFrame, answers: Sequence[Answer]) -> pl.Schema:
-    schema = pl.Schema(frame.collect_schema())
-    for answer in answers:
-        schema[answer.column] = answer.call.dtype
-    return schema
+    return changed(schema_of_native(frame), {a.column: a.call.dtype for a in answers})

@@ -189,19 +189,19 @@ def inputs(node: Plan) -> tuple[Plan, ...]:
             return (node.input,)
 
 
-def with_inputs(node: Plan, new: tuple[Plan, ...]) -> Plan:
-    """The same node on other inputs; the same object when nothing changed."""
-    if all(map(is_, inputs(node), new)):
+def with_inputs(node: Plan, new: tuple[Plan, ...], **changes: Any) -> Plan:
+    """The same node on other inputs, and with other changes; the same object when nothing changed."""
+    if not changes and all(map(is_, inputs(node), new)):
         return node
     match node:
         case Scan():
-            return node
+            return replace(node, **changes)
         case Join():
-            return replace(node, left=new[0], right=new[1])
+            return replace(node, left=new[0], right=new[1], **changes)
         case Union():
-            return replace(node, frames=new)
+            return replace(node, frames=new, **changes)
         case _:
-            return replace(node, input=new[0])
+            return replace(node, input=new[0], **changes)
 
 
 def expression(item: Item) -> pl.Expr:
@@ -279,15 +279,3 @@ def wrapped(value: Any) -> Any:
             return [wrapped(v) for v in value]
         case _:
             return value
-
-
-def steps(plan: Plan) -> int:
-    """How many nodes a plan has."""
-    seen: set[int] = set()
-    todo = [plan]
-    while todo:
-        node = todo.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            todo += inputs(node)
-    return len(seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polar_llama.planner.nodes import inputs, steps, with_inputs
+from polar_llama.planner.nodes import with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
 from polar_llama.planner.rules.mask_infer import mask_infer
 from polar_llama.planner.rules.narrow_first import narrow_first
@@ -12,6 +12,7 @@ from polar_llama.planner.rules.order_filters import order_filters
 from polar_llama.planner.rules.split_filter import split_filter
 from polar_llama.planner.rules.stop_early import stop_early
 from polar_llama.planner.rules.verb_first import verb_first
+from polar_llama.planner.walk import each, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None
     Raises:
         RuntimeError: If rules undo each other, or a rule changes a node's columns: a bug in a rule.
     """
-    passes = MAX_PASSES + steps(plan)
+    passes = MAX_PASSES + sum(1 for _ in each(plan))
     settled: dict[int, Plan] = {}
     for _ in range(passes):
         rewritten = _pass(plan, rules, observe, settled)
@@ -55,17 +56,9 @@ def optimize(plan: Plan, rules: Sequence[Rule] = RULES, observe: Observer | None
 
 def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None, settled: dict[int, Plan]) -> Plan:
     """Try every rule at every node once; `settled` are nodes that no rule changes, by id, kept from pass to pass."""
-    done: dict[int, Plan] = dict(settled)
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:
-        node, ready = todo.pop()
-        if id(node) in done:
-            continue
-        if not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in inputs(node)]
-            continue
-        new = with_inputs(node, tuple(done[id(i)] for i in inputs(node)))
+
+    def tried(node: Plan, below: tuple[Plan, ...]) -> Plan:
+        new = with_inputs(node, below)
         for rule in rules:
             changed = rule(new)
             if changed is not new:
@@ -73,10 +66,11 @@ def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None, settled: 
                 if observe is not None:
                     observe(rule.__name__, new, changed)
                 new = changed
-        done[id(node)] = new
         if new is node:
             settled[id(node)] = node
-    return done[id(plan)]
+        return new
+
+    return fold(plan, tried, known=settled)
 
 
 def _check_columns(rule: Rule, before: Plan, after: Plan) -> None:

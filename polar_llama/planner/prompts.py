@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from polar_llama.errors import PlanError, UnknownColumnError
-from polar_llama.planner.exprs import shown
+from polar_llama.planner.exprs import bare_column, shown
 from polar_llama.planner.schema import selected
 from polar_llama.planner.selectors import pinned_expr, visible
 from polar_llama.template import Template, Told
@@ -137,6 +137,9 @@ def _dtype(expr: pl.Expr, schema: pl.Schema) -> pl.DataType:
     Raises:
         UnknownColumnError: If it reads a column that is not there.
     """
+    column = bare_column(expr)
+    if column is not None and column in schema:
+        return schema[column]
     try:
         return selected(schema, expr.alias("prompt"))["prompt"]
     except pl.exceptions.ColumnNotFoundError as error:

@@ -22,13 +22,13 @@ from polar_llama.planner.nodes import (
     Scan,
     Select,
     WithColumns,
-    inputs,
     with_inputs,
 )
 from polar_llama.planner.prompts import render
-from polar_llama.planner.schema import after, selected
+from polar_llama.planner.schema import after, changed, selected
 from polar_llama.planner.selectors import pinned
 from polar_llama.planner.verbs import native_reads
+from polar_llama.planner.walk import fold
 
 if TYPE_CHECKING:
     from polar_llama.call import Call, OnError
@@ -49,18 +49,7 @@ def resolve(plan: Plan, on_error: OnError) -> Plan:
         PlanError: For a prompt that cannot be rendered, or a call where none can be planned.
         polars.exceptions.PolarsError: What Polars itself says of the query.
     """
-    done: dict[int, Plan] = {}
-    todo: list[tuple[Plan, bool]] = [(plan, False)]
-    while todo:  # depth first without recursion: plans may be deep
-        node, ready = todo.pop()
-        if id(node) in done:
-            continue
-        if not ready:
-            todo.append((node, True))
-            todo += [(i, False) for i in inputs(node)]
-            continue
-        done[id(node)] = _resolved(with_inputs(node, tuple(done[id(i)] for i in inputs(node))), on_error)
-    resolved = done[id(plan)]
+    resolved = fold(plan, lambda node, below: _resolved(node, below, on_error))
     _check_names(schema_of(resolved))
     return resolved
 
@@ -71,34 +60,27 @@ def schema_of(node: Plan) -> pl.Schema:
     return node.schema
 
 
-def _resolved(node: Plan, on_error: OnError) -> Plan:
-    node = pinned(node, [schema_of(i) for i in inputs(node)])
+def _resolved(node: Plan, below: tuple[Plan, ...], on_error: OnError) -> Plan:
+    schemas = [schema_of(i) for i in below]
+    node = pinned(node, schemas)
     match node:
         case Scan():
             return node if node.schema is not None else replace(node, schema=node.frame.collect_schema())
         case Answer():
-            call = _prompted(node.input, node.column).call
+            call = _prompted(below[0], node.column).call
             call = replace(call, on_error=call.on_error or on_error)
-            schema = pl.Schema(schema_of(node.input))
-            schema[node.column] = call.dtype
-            return replace(node, call=call, schema=schema)
+            return Answer(below[0], node.column, call, changed(schemas[0], {node.column: call.dtype}))
         case Select() | WithColumns() | Aggregate():
-            before = schema_of(node.input)
-            node = replace(node, items=tuple(r for i in node.items for r in _items(i, before, node)))
-            return replace(node, schema=after(node, [before]))
+            node = replace(node, items=tuple(r for i in node.items for r in _items(i, schemas[0], node)))
         case Native():
-            before = schema_of(node.input)
             if node.verb == "drop":  # the selector must mean the same when dtypes are still the slots'
-                gone = set(before) - set(after(node, [before]))
+                gone = set(schemas[0]) - set(after(node, schemas))
                 selector = cs.by_name(*gone) if gone else cs.empty()
                 node = replace(node, args=(), kwargs={"columns": selector})
-            return _with_schema(replace(node, reads=native_reads(node.verb, node.args, node.kwargs, before)))
+            node = replace(node, reads=native_reads(node.verb, node.args, node.kwargs, schemas[0]))
         case _:
-            return _with_schema(node)
-
-
-def _with_schema(node: Plan) -> Plan:
-    return replace(node, schema=after(node, [schema_of(i) for i in inputs(node)]))
+            pass
+    return with_inputs(node, below, schema=after(node, schemas))
 
 
 def _prompted(node: Plan, column: str) -> Prompt:

@@ -12,7 +12,7 @@ from polars._utils.wrap import wrap_df
 from polar_llama.planner.nodes import Distinct, Filter, Scan, Select, Slice, Sort, WithColumns, apply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from polar_llama.planner.nodes import Plan
 
@@ -39,32 +39,37 @@ def after(node: Plan, schemas: Sequence[pl.Schema]) -> pl.Schema:
     Raises:
         polars.exceptions.PolarsError: Whatever Polars says of a missing column, a wrong dtype, a duplicate name.
     """
-    found = apply(node, tuple(empty(s) for s in schemas))
+    frames = tuple(map(empty, schemas))
     try:
         if isinstance(node, Filter | Sort | Slice | Distinct):  # they keep the columns; Polars checks them all the same
-            found.select([]).collect_schema()
+            apply(node, frames)._ldf.select([]).collect_schema()
             return schemas[0]
         if isinstance(node, WithColumns):
-            added = apply(Select(node.input, node.items), (empty(schemas[0]),)).collect_schema()
-            return pl.Schema({**schemas[0], **added}, check_dtypes=False)
+            return changed(schemas[0], apply(Select(node.input, node.items), frames)._ldf.collect_schema())
     except pl.exceptions.PolarsError:
         pass  # said again below, in the words for what was written
-    return found.collect_schema()
+    return schema_of_native(apply(node, frames))
 
 
 def selected(schema: pl.Schema, expr: pl.Expr) -> pl.Schema:
     """The columns an expression gives on a frame of that schema."""
     frame = empty(schema)
-    return apply(Select(Scan(frame), (expr,)), (frame,)).collect_schema()
+    return schema_of_native(apply(Select(Scan(frame), (expr,)), (frame,)))
 
 
+def schema_of_native(frame: pl.LazyFrame) -> pl.Schema:
+    """The schema of a frame without calls; `collect_schema`, but for checks of what Polars itself has made."""
+    return pl.Schema(frame._ldf.collect_schema(), check_dtypes=False)
+
+
+def changed(schema: pl.Schema, changes: Mapping[str, pl.DataType]) -> pl.Schema:
+    """A schema with columns of other dtypes, or more columns; the same object when nothing changed."""
+    if changes.items() <= schema.items():
+        return schema
+    return pl.Schema({**schema, **changes}, check_dtypes=False)
+
+
+@lru_cache(maxsize=1_024)
 def _column(name: str, dtype: pl.DataType) -> PySeries:
-    """Polars' handle of a column without rows: ten times as quick as `pl.DataFrame(schema=…)`, which counts."""
-    column = _no_rows(dtype)._s.clone()
-    column.rename(name)
-    return column
-
-
-@lru_cache(maxsize=256)
-def _no_rows(dtype: pl.DataType) -> pl.Series:
-    return pl.Series("", [], dtype=dtype)
+    """Polars' handle of a column without rows: far quicker than `pl.DataFrame(schema=…)`, which counts."""
+    return pl.Series(name, [], dtype=dtype)._s

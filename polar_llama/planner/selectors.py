@@ -45,7 +45,7 @@ def pinned(node: Plan, schemas: Sequence[pl.Schema]) -> Plan:  # noqa: PLR0911 -
     Raises:
         PlanError: If an expression cannot be taken apart.
     """
-    if not any(map(is_answer, (name for schema in schemas for name in schema))):
+    if not any(map(answers, schemas)):
         return node
     pin = partial(pinned_expr, names=lambda selector: selected(visible(schemas[0]), selector).names())
     match node:

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polar_llama.planner.answers import stack, unstack
-from polar_llama.planner.exprs import touches
 from polar_llama.planner.flow import carried, reads_of
-from polar_llama.planner.nodes import Answer, Scan, Union, inputs, with_inputs
+from polar_llama.planner.nodes import Answer, Union, inputs, with_inputs
 
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
@@ -24,7 +23,7 @@ def defer_infer(node: Plan) -> Plan:
     under no name at all is never asked (`drop_infer` falls out of this rule); one that leaves under
     two names is two slots with equal prompts, asked once.
     """
-    if isinstance(node, Answer | Scan):
+    if isinstance(node, Answer) or not any(isinstance(source, Answer) for source in inputs(node)):
         return node
     if isinstance(node, Union):
         return _shared(node)
@@ -32,10 +31,10 @@ def defer_infer(node: Plan) -> Plan:
     risen: list[Answer] = []
     for side, (source, read) in enumerate(zip(inputs(node), reads_of(node), strict=True)):
         answers, plan = unstack(source)
-        free = [a for a in answers if not touches(read, [a.column])]
-        below.append(source if not free else stack(plan, [a for a in answers if a not in free]))
+        free = [] if read is None else [a for a in answers if a.column not in read]
+        below.append(stack(plan, [a for a in answers if a not in free]) if free else source)
         names = carried(node, side, [a.column for a in free]) if free else {}
-        risen += [Answer(plan, name, a.call) for a in free for name in names[a.column]]
+        risen += [a if name == a.column else replace(a, column=name) for a in free for name in names[a.column]]
     moved = with_inputs(node, tuple(below))
     return stack(moved, risen)
 

@@ -24,7 +24,9 @@ def split_filter(node: Plan) -> Plan:
     if not isinstance(node, Filter):
         return node
     columns = [a.column for a in unstack(node.input)[0]]
-    parts = conjuncts(node.predicate) if columns else []
+    if not columns or not touches(reads([node.predicate]), columns):
+        return node
+    parts = conjuncts(node.predicate)
     free = [p for p in parts if not touches(reads([p]), columns)]
     asked = [p for p in parts if touches(reads([p]), columns)]
     steps = [[*free], *([p] for p in asked)] if free else [[p] for p in asked]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
-import polars as pl
-
 from polar_llama.call import is_answer
 from polar_llama.planner.exprs import touches
 from polar_llama.planner.flow import reads_of
 from polar_llama.planner.nodes import Answer, Filter, Native, Prompt, Select, Slice, Sort, WithColumns
 from polar_llama.planner.rules.narrow_first import asks, made_by
-from polar_llama.planner.schema import after
+from polar_llama.planner.schema import after, changed
 
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
@@ -71,6 +69,6 @@ def _on(step: _Verb | Select | Native, plan: Plan) -> Plan:
     """A step on another input, whose columns may be fewer."""
     assert plan.schema is not None  # noqa: S101
     if isinstance(step, Answer):
-        return replace(step, input=plan, schema=pl.Schema({**plan.schema, step.column: step.call.dtype}))
+        return replace(step, input=plan, schema=changed(plan.schema, {step.column: step.call.dtype}))
     moved = replace(step, input=plan)
     return replace(moved, schema=after(moved, [plan.schema]))
