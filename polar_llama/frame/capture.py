@@ -52,7 +52,7 @@ _PATCHED: dict[str, FunctionType] = {
 _PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having")}
 _PATCHED |= {v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in REFUSING}
 _PATCHED["collect_all"] = inspect.unwrap(pl.collect_all)
-_PATCHED["concat"] = inspect.unwrap(pl.concat)
+_PATCHED |= {f.__name__: inspect.unwrap(f) for f in (pl.concat, pl.align_frames)}
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -178,6 +178,12 @@ def _group_by(_: str, self: pl.LazyFrame, args: tuple[Any, ...], kwargs: dict[st
 
 def _agg(_: str, self: LazyGroupBy, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.LazyFrame:
     if holds_call((args, kwargs)):
+        if not hasattr(self, "_polar_llama"):
+            from polar_llama.frame.inference_frame import aggregated
+
+            result = aggregated(self, args, kwargs)
+            if result is not None:
+                return result
         grouping, having = _grouping(self)
         return _grouped(grouping).having(*having).agg(*args, **kwargs)
     return ORIGINALS["agg"](self, *args, **kwargs)  # type: ignore[no-any-return]
@@ -199,9 +205,9 @@ def _grouping(groups: LazyGroupBy) -> Any:
     known = getattr(groups, "_polar_llama", None)
     if known is None:
         msg = (
-            "llm() cannot be used in the agg() of this grouping: it is a group_by_dynamic or a rolling, or was made "
-            "before the first llm() of this process. Hint: put it in a column first, with_columns(a=llm(...)), and "
-            "aggregate that column; or write the expression before the group_by: a = llm(...)"
+            "llm() can be asked once a group here, llm(pl.col(...).str.join()), but not once a row: this grouping is a "
+            "group_by_dynamic or a rolling, or was made before the first llm() of this process. Hint: put it in a "
+            "column first, with_columns(a=llm(...)), and aggregate that column"
         )
         raise PlanError(msg)
     return known
@@ -215,6 +221,16 @@ def _concat(_: str, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
         return concatenated(items)
     return ORIGINALS["concat"](items, *args, **kwargs)
+
+
+def _align_frames(verb: str, first: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Polars takes frames of one class only."""
+    frames = [first, *args] if isinstance(first, pl.LazyFrame | pl.DataFrame) else [*first]
+    if any(map(_is_captured, frames)):
+        from polar_llama.frame.inference_frame import captured_scan
+
+        frames = [captured_scan(f) if isinstance(f, pl.LazyFrame) and not _is_captured(f) else f for f in frames]
+    return ORIGINALS[verb](*frames, **kwargs)
 
 
 def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> LazyGroupBy:
@@ -242,6 +258,7 @@ _CAPTURES: dict[str, Callable[..., Any]] = {
     "agg": _agg,
     "having": _having,
     "concat": _concat,
+    "align_frames": _align_frames,
 }
 
 

@@ -251,6 +251,15 @@ class InferenceGroupBy(LazyGroupBy):
         return InferenceFrame._of(build.aggregated(plan, keys, exprs, having, maintain_order=maintain_order))
 
 
+def aggregated(groups: LazyGroupBy, aggs: Sequence[Any], named_aggs: dict[str, Any]) -> pl.LazyFrame | None:
+    """Aggregate a grouping of Polars' own; None where a call does not have one prompt a group."""
+    found = build.prompted_groups(wrapped(parse_into_list_of_expressions(*aggs, **named_aggs)))
+    if found is None:
+        return None
+    free, prompts = found
+    return InferenceFrame._of(build.prompted(Scan(capture.ORIGINALS["agg"](groups, free)), prompts))
+
+
 def grouped(frame: pl.LazyFrame, by: Sequence[Any], options: dict[str, Any]) -> InferenceGroupBy:
     """Group a frame where calls may be among the keys or the aggregations."""
     named = {k: v for k, v in options.items() if k != "maintain_order"}

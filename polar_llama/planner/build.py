@@ -7,15 +7,14 @@ dropped right after; verbs of the user never see it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars.selectors as cs
 
 from polar_llama.call import PREFIX, answers, written
 from polar_llama.errors import PlanError
-from polar_llama.planner.exprs import all_of, bare_column, conjuncts, per_row, reads, row_wise, shown, windowed
+from polar_llama.planner.exprs import all_of, bare_column, conjuncts, reads, windowed
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -28,17 +27,24 @@ from polar_llama.planner.nodes import (
     Sort,
     WithColumns,
 )
-from polar_llama.template import Template, Told, roots
+from polar_llama.planner.outputs import (
+    Output,
+    answered,
+    calls_in,
+    check_groups,
+    computed,
+    is_per_row,
+    items_of,
+    name_of,
+    needed_below,
+    output_of,
+)
+from polar_llama.template import roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from polar_llama.planner.nodes import Item, Plan
-
-
-def calls_in(exprs: Iterable[pl.Expr]) -> list[str]:
-    """The answer columns expressions refer to, each once, in order."""
-    return answers(name for e in exprs for name in e.meta.root_names())
+    from polar_llama.planner.nodes import Plan
 
 
 def rendered_below(plan: Plan, names: Iterable[str]) -> tuple[Plan, list[str]]:
@@ -118,23 +124,23 @@ def _keyed(plan: Plan, keys: Sequence[pl.Expr]) -> tuple[Plan, list[pl.Expr]]:
 
 
 def _around(plan: Plan, exprs: Sequence[pl.Expr], make: Callable[[Plan], Plan]) -> Plan:
-    _check_groups(calls_in(w for e in exprs if calls_in([e]) for w in windowed(e)))
+    check_groups(calls_in(w for e in exprs if calls_in([e]) for w in windowed(e)))
     below, hidden = rendered_below(plan, calls_in(exprs))
     return without(make(below), hidden)
 
 
 def with_columns(plan: Plan, exprs: Sequence[pl.Expr]) -> Plan:
     """`with_columns`, whose expressions may hold calls."""
-    outputs = [_output(e, "rows") for e in exprs]
-    below, hidden = rendered_below(plan, _hidden(outputs))
-    return without(_answered(WithColumns(below, _items(outputs)), outputs), hidden)
+    outputs = [output_of(e, "rows") for e in exprs]
+    below, hidden = rendered_below(plan, needed_below(outputs))
+    return without(answered(WithColumns(below, items_of(outputs)), outputs), hidden)
 
 
 def select(plan: Plan, exprs: Sequence[pl.Expr]) -> Plan:
     """`select`, whose expressions may hold calls."""
-    outputs = [_output(e, "select") for e in exprs]
-    below, _ = rendered_below(plan, _hidden(outputs))
-    return _computed(_answered(Select(below, _items(outputs)), outputs), outputs)
+    outputs = [output_of(e, "select") for e in exprs]
+    below, _ = rendered_below(plan, needed_below(outputs))
+    return computed(answered(Select(below, items_of(outputs)), outputs), outputs)
 
 
 def aggregated(
@@ -146,139 +152,42 @@ def aggregated(
     maintain_order: bool,
 ) -> Plan:
     """`group_by(...).agg(...)`: a prompt over aggregates is asked once a group, any other once a row."""
-    asked = [p for h in having for p in conjuncts(h) if not all(map(_per_row, calls_in([p])))]
-    free = [p for h in having for p in conjuncts(h) if all(map(_per_row, calls_in([p])))] if asked else list(having)
+    asked = [p for h in having for p in conjuncts(h) if not all(map(is_per_row, calls_in([p])))]
+    free = [p for h in having for p in conjuncts(h) if all(map(is_per_row, calls_in([p])))] if asked else list(having)
     passes = {f"{PREFIX}having {i}": p for i, p in enumerate(asked)}
-    outputs = [_output(e, "groups") for e in (*exprs, *(p.alias(name) for name, p in passes.items()))]
-    once_a_row = [*calls_in(free), *_hidden(outputs)]
-    _check_groups(once_a_row)
+    outputs = [output_of(e, "groups") for e in (*exprs, *(p.alias(name) for name, p in passes.items()))]
+    once_a_row = [*calls_in(free), *needed_below(outputs)]
+    check_groups(once_a_row)
     below, _ = rendered_below(plan, dict.fromkeys([*calls_in(keys), *once_a_row]))
     # A key that is an answer is read from its hidden column, under the name users see.
-    named = [e.alias(_name(e, calls_in([e])[0])) if calls_in([e]) else e for e in keys]
-    node = Aggregate(below, tuple(named), _items(outputs), maintain_order, tuple(free))
-    found = _computed(_answered(node, outputs), [*map(_Output, named), *outputs])
+    named = [e.alias(name_of(e, calls_in([e])[0])) if calls_in([e]) else e for e in keys]
+    node = Aggregate(below, tuple(named), items_of(outputs), maintain_order, tuple(free))
+    found = computed(answered(node, outputs), [*map(Output, named), *outputs])
     return without(Filter(found, all_of([pl.col(name) for name in passes])), list(passes)) if passes else found
 
 
-def _check_groups(names: Sequence[str]) -> None:
-    """Refuse prompts that are rendered a row, below a grouping or window, but look at other rows of their group."""
-    for name in names:
-        source = written(name).source
-        if isinstance(source, pl.Expr) and not row_wise(source):
-            msg = (
-                f"the prompt of {written(name).call.label} is one for each row of a group and looks at other rows too. "
-                "Hint: name that part first, with_columns(x=...over(keys)), and use column x in the prompt"
-            )
-            raise PlanError(msg)
-        _check_groups(answers(written(name).roots))
+def prompted_groups(exprs: Iterable[pl.Expr]) -> tuple[list[pl.Expr], list[Prompt]] | None:
+    """Aggregations whose calls have one prompt a group: as Polars can run them, and the prompts on what they give.
 
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """One expression of a verb: `item` stands in the verb; `after` is computed once its answer is there."""
-
-    item: Item
-    after: pl.Expr | None = None
-
-
-def _output(expr: pl.Expr, height: Literal["rows", "select", "groups"]) -> _Output:
-    """Cut an expression where its answer is filled in.
-
-    In `select` and `agg` a prompt may have another height than the frame (a literal, an aggregate):
-    then the slot is rendered in the verb itself, and what is computed from the answer comes after.
+    For groupings of which only Polars' own handle is there. None where that cannot be.
     """
-    names = calls_in([expr])
-    if not names:
-        return _Output(expr)
-    _check_groups(calls_in(windowed(expr)))
-    answer = None if expr.meta.has_multiple_outputs() else bare_column(expr)
-    scalars = [] if height == "rows" else [n for n in names if not _per_row(n)]
-    if answer is not None and (scalars or height != "groups"):
-        return _Output(_prompt(_name(expr, answer), answer))
-    if not scalars:
-        return _Output(expr if expr.meta.has_multiple_outputs() else expr.alias(_name(expr, names[0])))
-    name = scalars[0]
-    if expr.meta.root_names() != [name] * len(expr.meta.root_names()) or not row_wise(expr):
-        msg = (
-            f"{written(name).call.label} gives one answer here, while the expression around it reads other columns. "
-            'Hint: name the answer first, llm(...).alias("a"), and combine it in a with_columns() after'
-        )
-        raise PlanError(msg)
-    return _Output(_prompt(name, name), expr.alias(_name(expr, name)))
-
-
-def _prompt(column: str, answer: str) -> Prompt:
-    return Prompt(column, written(answer).call, written(answer).source)
-
-
-def _per_row(name: str) -> bool:
-    return _varies(written(name).source)
-
-
-def _varies(source: pl.Expr | Template | Told) -> bool:
-    if isinstance(source, Told):
-        return any(map(_varies, source.beside)) or _varies(source.prompt)
-    return bool(source.fields) if isinstance(source, Template) else per_row(source)
-
-
-def _name(expr: pl.Expr, answer: str) -> str:
-    """An expression's output name, with `llm` for the reserved name where that would show."""
-    name = expr.meta.output_name(raise_if_undetermined=False)
-    return "llm" if name is None else name.replace(answer, "llm")
-
-
-def _items(outputs: Sequence[_Output]) -> tuple[Item, ...]:
-    """What stands in the verb; a slot that several expressions are computed from stands there once."""
-    seen: set[str] = set()
-    items = []
-    for output in outputs:
-        if output.after is not None and isinstance(output.item, Prompt):
-            if output.item.column in seen:
-                continue
-            seen.add(output.item.column)
-        items.append(output.item)
-    return tuple(items)
-
-
-def _hidden(outputs: Iterable[_Output]) -> list[str]:
-    """The answers that must be there before the verb: those its expressions and prompts read."""
-    found: list[str] = []
-    for output in outputs:
-        item = output.item
-        if isinstance(item, Prompt):
-            found += answers(roots(item.source))
+    free: list[pl.Expr] = []
+    prompts: list[Prompt] = []
+    for expr in exprs:
+        found = output_of(expr, "groups").item
+        if not isinstance(found, Prompt):
+            free.append(found)
+        elif isinstance(found.source, pl.Expr) and bare_column(expr) is not None and not answers(roots(found.source)):
+            free.append(found.source.alias(found.column))
+            prompts.append(Prompt(found.column, found.call, pl.col(found.column)))
         else:
-            found += calls_in([item])
-    return list(dict.fromkeys(found))
+            return None
+    return None if calls_in(free) else (free, prompts)
 
 
-def _answered(node: Plan, outputs: Iterable[_Output]) -> Plan:
-    for item in _items(list(outputs)):
-        if isinstance(item, Prompt):
-            node = Answer(node, item.column, item.call)
-    return node
-
-
-def _computed(node: Plan, outputs: Sequence[_Output]) -> Plan:
-    """Compute what stands on answers filled in above the verb, in the order of the expressions."""
-    if all(o.after is None for o in outputs):
-        return node
-    final: list[pl.Expr] = []
-    for output in outputs:
-        if output.after is not None:
-            final.append(output.after)
-        elif isinstance(output.item, Prompt):
-            final.append(pl.col(output.item.column))
-        else:
-            name = output.item.meta.output_name(raise_if_undetermined=False)
-            if name is None:
-                msg = (
-                    f"{shown(output.item)} stands beside an expression on an answer. Hint: name the answer first, "
-                    'llm(...).alias("a"), and compute with it in a with_columns() after'
-                )
-                raise PlanError(msg)
-            final.append(pl.col(name))
-    return Select(node, tuple(final))
+def prompted(plan: Plan, prompts: Sequence[Prompt]) -> Plan:
+    """Ask what stands in columns, in place."""
+    return answered(WithColumns(plan, tuple(prompts)), [Output(prompt) for prompt in prompts])
 
 
 def check_free(exprs: Iterable[pl.Expr], verb: str) -> None:

@@ -25,8 +25,8 @@ from polar_llama.planner.nodes import (
     with_inputs,
 )
 from polar_llama.planner.prompts import render
-from polar_llama.planner.schema import after, changed, selected
-from polar_llama.planner.selectors import pinned
+from polar_llama.planner.schema import after, changed
+from polar_llama.planner.selectors import expanded
 from polar_llama.planner.verbs import native_reads
 from polar_llama.planner.walk import fold
 
@@ -62,7 +62,7 @@ def schema_of(node: Plan) -> pl.Schema:
 
 def _resolved(node: Plan, below: tuple[Plan, ...], on_error: OnError) -> Plan:
     schemas = [schema_of(i) for i in below]
-    node = pinned(node, schemas)
+    node = expanded(node, schemas)
     match node:
         case Scan():
             return node if node.schema is not None else replace(node, schema=node.frame.collect_schema())
@@ -71,7 +71,7 @@ def _resolved(node: Plan, below: tuple[Plan, ...], on_error: OnError) -> Plan:
             call = replace(call, on_error=call.on_error or on_error)
             return Answer(below[0], node.column, call, changed(schemas[0], {node.column: call.dtype}))
         case Select() | WithColumns() | Aggregate():
-            node = replace(node, items=tuple(r for i in node.items for r in _items(i, schemas[0], node)))
+            node = replace(node, items=tuple(_rendered(i, schemas[0]) for i in node.items))
         case Native():
             if node.verb == "drop":  # the selector must mean the same when dtypes are still the slots'
                 gone = set(schemas[0]) - set(after(node, schemas))
@@ -90,17 +90,15 @@ def _prompted(node: Plan, column: str) -> Prompt:
     return next(i for i in node.items if isinstance(i, Prompt) and i.column == column)
 
 
-def _items(item: Item, before: pl.Schema, node: Select | WithColumns | Aggregate) -> list[Item]:
+def _rendered(item: Item, before: pl.Schema) -> Item:
     if isinstance(item, Prompt):
         expr, conversation = render(item.source, before, conversation=item.call.conversation)
         if conversation and item.call.embedding:
             msg = f"{item.call.label}: a list of messages has no embedding. Hint: embed a text, such as one content"
             raise PlanError(msg)
         call: Call = replace(item.call, conversation=True) if conversation else item.call
-        return [replace(item, call=call, expr=expr)]
-    if isinstance(node, Aggregate) or not item.meta.is_column_selection():
-        return [item]
-    return [pl.col(n) for n in selected(before, item).names()]
+        return replace(item, call=call, expr=expr)
+    return item
 
 
 def _check_names(schema: pl.Schema) -> None:

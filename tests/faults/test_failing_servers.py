@@ -100,7 +100,10 @@ def test_a_wrong_key_is_no_null(emulate: Emulate) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "http://localhost:9/v1"])
 @pytest.mark.parametrize("lazily", [False, True])
 def test_a_server_that_is_not_there(
-    emulate: Emulate, monkeypatch: pytest.MonkeyPatch, url: str, lazily: bool  # noqa: FBT001
+    emulate: Emulate,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    lazily: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", url)

@@ -100,11 +100,9 @@ ITERABLES: dict[str, Query] = {
     "values": lambda lf, llm: lf.select({"a": col("i"), "b": llm("q")}.values()),
     "predicates": lambda lf, llm: lf.filter(p for p in (llm("q", returns=bool), col("v") > 0)),
     "sort keys": lambda lf, llm: lf.sort((k for k in (llm("q"), col("i"))), nulls_last=True),
-    "group keys": lambda lf, llm: (
-        lf.group_by((k for k in (llm("q", returns=Color).alias("c"), col("g"))), maintain_order=True).agg(
-            e for e in (col("v").sum(), llm("q").first().alias("z"))
-        )
-    ),
+    "group keys": lambda lf, llm: lf.group_by(
+        (k for k in (llm("q", returns=Color).alias("c"), col("g"))), maintain_order=True
+    ).agg(e for e in (col("v").sum(), llm("q").first().alias("z"))),
 }
 
 
@@ -125,13 +123,13 @@ SELECTORS: dict[str, Query] = {
     "several compared": lambda lf, llm: lf.select(cs.string() == llm("q")),
     "several chosen": lambda lf, llm: lf.with_columns(pl.when(llm("q", returns=bool)).then(cs.integer())),
     "struct of all": lambda lf, llm: lf.select(pl.struct(pl.all()).alias("s"), llm("q").str.to_uppercase()),
-    "sum of all": lambda lf, llm: (
-        lf.select("i", "v").with_columns(s=pl.sum_horizontal(pl.all()), b=llm("{i}", returns=int) + 1)
+    "sum of all": lambda lf, llm: lf.select("i", "v").with_columns(
+        s=pl.sum_horizontal(pl.all()), b=llm("{i}", returns=int) + 1
     ),
     "sum by dtype": lambda lf, llm: lf.with_columns(s=pl.sum_horizontal(cs.integer()), b=llm("q", returns=int) + 1),
     "filter by all": lambda lf, llm: lf.filter(pl.all_horizontal(cs.integer() < 4), llm("{i}", returns=int) > 5),
-    "sort by a sum": lambda lf, llm: (
-        lf.select("i", "v").sort(pl.sum_horizontal(pl.all()), llm("{i}", returns=int), nulls_last=True)
+    "sort by a sum": lambda lf, llm: lf.select("i", "v").sort(
+        pl.sum_horizontal(pl.all()), llm("{i}", returns=int), nulls_last=True
     ),
     "unique by dtype": lambda lf, llm: lf.unique([cs.integer(), llm("{i}", returns=int)], maintain_order=True),
     "top_k by a sum": lambda lf, llm: (
@@ -166,8 +164,8 @@ SELECTORS: dict[str, Query] = {
     "the answer is last": lambda lf, llm: lf.with_columns(b=llm("q").str.len_chars()).select(cs.last()),
     "regex": lambda lf, llm: lf.with_columns(a=llm("q"), ab=col("i")).select(col("^a.*$")),
     "struct of all, after": lambda lf, llm: lf.with_columns(a=llm("q")).select(s=pl.struct(pl.all())),
-    "filter by all, after": lambda lf, llm: (
-        lf.with_columns(a=llm("q")).filter(pl.all_horizontal(pl.all().is_not_null()))
+    "filter by all, after": lambda lf, llm: lf.with_columns(a=llm("q")).filter(
+        pl.all_horizontal(pl.all().is_not_null())
     ),
 }
 

@@ -54,10 +54,15 @@ print(pl.LazyFrame({"q": ["p"]}).with_columns(a=pll.llm("q")).collect().to_dicts
     assert out == f"{small().head(1).select('q').with_columns(a=naive('q')).to_dicts()}\n"
 
 
-def test_a_grouping_made_before_the_first_call_is_refused_clearly() -> None:
+def test_a_grouping_made_before_the_first_call_asks_once_a_group() -> None:
+    def query(lf: Any, llm: Any) -> Any:
+        return lf.group_by("g", maintain_order=True).agg(n=pl.len(), a=llm(pl.col("q").str.join(","))).collect()
+
+    pll.disarm()
+    same(query)
     pll.disarm()
     groups = small().lazy().group_by("g")
-    with pytest.raises(pll.PlanError, match="put it in a column first"):
+    with pytest.raises(pll.PlanError, match="column first"):
         groups.agg(pll.llm("q"))
     same(lambda lf, llm: lf.group_by("g", maintain_order=True).agg(llm("q")).collect())
 
@@ -189,3 +194,20 @@ def test_where_a_call_cannot_stand_the_error_says_what_to_write(emulator: Emulat
 
 def test_answers_are_frames_of_ours() -> None:
     assert type(small().lazy().with_columns(a=pll.llm("q"))) is InferenceFrame
+
+
+WINDOWS: dict[str, Callable[[Any], Any]] = {
+    "group_by_dynamic": lambda lf: lf.group_by_dynamic("i", every="2i"),
+    "rolling": lambda lf: lf.rolling("i", period="2i", group_by="g"),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_window_of_rows_asks_once(name: str, eager: bool) -> None:  # noqa: FBT001
+    def query(lf: Any, llm: Any) -> Any:
+        frame = lf.sort("g", "i", nulls_last=True) if name == "rolling" else lf.sort("i")
+        windows = WINDOWS[name](frame.collect() if eager else frame)
+        return windows.agg(llm(pl.col("q").str.join(",")), n=pl.len()).lazy().collect()
+
+    same(query)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEY = "sk-never-to-be-seen-0123456789"
 CELL = "the text of a cell"
 
+
 @pytest.fixture(autouse=True)
 def _key(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

@@ -148,12 +148,10 @@ HOLDERS: dict[str, Query] = {
     "group_by": lambda lf, llm: lf.group_by(llm("q"), maintain_order=True).agg(pl.len()),
     "group_by, named": lambda lf, llm: lf.group_by(c=llm("q"), maintain_order=True).agg(pl.col("i").sum()),
     "agg": lambda lf, llm: lf.group_by("g", maintain_order=True).agg(llm("q"), n=pl.len()),
-    "agg of an aggregate": lambda lf, llm: (
-        lf.group_by("g", maintain_order=True).agg(a=llm(pl.col("q").str.join(",")), n=pl.len())
+    "agg of an aggregate": lambda lf, llm: lf.group_by("g", maintain_order=True).agg(
+        a=llm(pl.col("q").str.join(",")), n=pl.len()
     ),
-    "having": lambda lf, llm: (
-        lf.group_by("g", maintain_order=True).having(llm("q").count() > 1).agg(pl.col("i").sum())
-    ),
+    "having": lambda lf, llm: lf.group_by("g", maintain_order=True).having(llm("q").count() > 1).agg(pl.col("i").sum()),
 }
 EAGER = [name for name in HOLDERS if not name.endswith("_seq") and name != "having"]
 

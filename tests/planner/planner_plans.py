@@ -42,6 +42,7 @@ POOL = pl.DataFrame(
 VERBS = (
     *("answered", "answered", "filter", "filter", "filter", "with_columns", "with_columns", "select", "rows", "rows"),
     *("names", "sort", "top", "join", "join", "unique", "shape", "group_by", "concat", "fill", "every_column"),
+    *("frames", "windows"),
 )
 """The methods of `Step`, as often as they should be drawn."""
 
@@ -490,6 +491,80 @@ class Step:
             ".map_batches(lambda d: d.head(3))",
         )
 
+    def frames(self) -> str:
+        """Verbs of two frames, and of a frame as a whole."""
+        number, text = self.named(pl.Int64) or "i", self.named(pl.String) or "q"
+        other = self.one("other", "other.with_columns(a=llm('{z}'))", "other.with_columns(a=llm('z', returns=int))")
+        keyed = "drop_nulls('k').sort('k', maintain_order=True)"
+        first = "unique('k', keep='first', maintain_order=True)"
+        return self.one(
+            f".pivot(on='{text}', on_columns=['p', 'r', 'p!'], index='i', values='{self.column()}', "
+            f"aggregate_function='{self.one('first', 'len')}', maintain_order=True)",
+            f".pivot(on='c', on_columns=[True], values='{number}', aggregate_function='max', maintain_order=True)",
+            f".unpivot(index={self.some(2)!r})",
+            f".{keyed}.join_asof({other}.{keyed}, on='k', strategy='{self.one('backward', 'forward', 'nearest')}'"
+            f"{self.one('', ', tolerance=0', ', allow_exact_matches=False', ', coalesce=False')})",
+            f".{keyed}.join_asof({other}.{keyed}, on='k', by='{self.one('q', text)}')",
+            f".join_where({other}, pl.col('i') > pl.col('k_right')).sort(pl.all(), maintain_order=True)",
+            f".pipe(lambda d: d.{keyed}.merge_sorted(d.{keyed}.head(2), key='k'))",
+            f".update({other}.select('k', '{self.one('q', 'z')}').{first}{self.one('', '.drop_nulls()')}, on='k', "
+            f"how='{self.one('left', 'left', 'full')}', maintain_order='left_right')",
+            f".update({other}.select('q'))",
+            f".shift({self.one(1, -1)}, fill_value={self.one('0', repr('z'), 'pl.lit(None)')})",
+            ".drop(cs.boolean()).interpolate()",  # Polars breaks on Booleans
+            ".cache()",
+            ".lazy()",
+            ".clone()",
+            ".pipe(lambda d: d)",
+            ".map_batches(lambda d: d.reverse())",
+            ".null_count()",
+            f".with_columns_seq(a={self.text(1)}, x={self.boolean(1)})",
+            f".select_seq('{self.column()}', a={self.text(1)})",
+            ".pipe(lambda d: pl.SQLContext(t=d).execute('select *, upper(q) as u from t where i > 0'))",
+            ".pipe(lambda d: pl.SQLContext(t=d).execute('select k, min(i) as i from t group by k order by i'))",
+            f".top_k({self.number(1, 3)}, by=['{number}', 'i'], reverse=[{self.one('True', 'False')}, False])",
+            f".bottom_k({self.number(1, 3)}, by=['{number}', 'i'])",
+            ".pipe(lambda d: pl.concat([d.select('i', 'q'), d.select(pl.exclude('i', 'q'))], how='horizontal'))",
+            ".pipe(lambda d: pl.concat([d, other.with_columns(a=llm('{k}'))], how='align_left'))",
+            ".pipe(lambda d: pl.align_frames(d, other, on='k', how='left')[0])",
+            f".limit({self.number(0, 4)})",
+            ".set_sorted('i')",
+            f".with_columns(j=pl.int_range(pl.len())).filter(pl.col('j') % 2 == 0, {self.boolean(0)})",
+        )
+
+    def windows(self) -> str:
+        """Values that look at other rows."""
+        number, text = self.named(pl.Int64) or "i", self.named(pl.String) or "q"
+        key = self.one("k", "c", "v", text)
+        moved = self.moved(lambda: self.text(1))
+        flag = self.moved(lambda: self.boolean(0))
+        return self.one(
+            f".with_columns(w={moved}.sort().over('{key}', mapping_strategy='{self.one('join', 'group_to_rows')}'))",
+            f".with_columns(w=pl.col('{text}').sort_by('{number}').over('{key}'))",
+            f".with_columns(w=pl.col('{number}').rank('ordinal').over('{key}', order_by='i'))",
+            f".select('{key}', w=pl.col('{text}').over('{key}', mapping_strategy='explode'))",
+            f".with_columns(w=pl.col('{number}').max().over(pl.when({flag}).then(1).otherwise(2)))",
+            f".with_columns(w=pl.col('{text}').filter({flag}).first().over('{key}'))",
+            f".with_columns(w=pl.col('{number}').rolling_sum(2))",
+            ".with_columns(w=pl.col('v').sum().rolling(index_column='i', period='2i'))",
+            f".rolling(index_column='i', period='3i').agg(w=pl.col('{text}').last(), n=pl.len())",
+            f".rolling(index_column='i', period='2i', group_by='{key}').agg(pl.col('{text}').first())",
+            f".group_by_dynamic('i', every='2i').agg(pl.col('{text}').first(), n=pl.len())",
+            f".group_by_dynamic('i', every='2i', group_by='{key}').agg(pl.all().last())",
+            f".filter(pl.col('{number}') == pl.col('{number}').max().over('{key}'))",
+            f".filter({flag}, pl.col('{number}').rank('dense') <= 2)",
+            f".filter({flag}.any().over('{key}'))",
+            f".with_columns(w=pl.when({flag}).then(pl.col('{number}').cum_count()))",
+            f".with_columns(w={moved}.shift(1, fill_value='z'))",
+            f".with_columns(w={moved}.forward_fill(), x=pl.col('{number}').backward_fill())",
+            f".group_by('{key}', maintain_order=True).agg(w={moved}.sort_by('{number}').last(), f={flag}.all())",
+            f".group_by('{key}', maintain_order=True).map_groups(lambda d: d.head(1), schema=None)",
+            f".with_columns(w=pl.concat_list({moved}, '{text}').list.first())",
+            f".with_columns(w=pl.struct({moved}.alias('y'), '{text}')).unnest('w')"
+            if text != "y"
+            else f".with_columns(w={moved})",
+        )
+
     def every_column(self) -> str:
         """Selectors and everything that stands for several columns."""
         return self.one(
@@ -506,4 +581,16 @@ class Step:
             ".select(pl.col('^[a-q]$'))",
             ".select(pl.nth(0, -1))",
             f".select(pl.coalesce(cs.string(), {self.call()}))",
+            f".filter(cs.by_name('i', 'v', require_all=False) < 3, {self.boolean(0)})",
+            f".filter(pl.any_horizontal(cs.integer() > {self.number(0, 5)}, {self.boolean(0)}))",
+            f".remove(pl.any_horizontal(cs.boolean() & {self.boolean(0)}))",
+            f".with_columns(pl.when({self.boolean(0)}).then(cs.integer()).otherwise({self.number(0, 9)}))",
+            ".with_columns(cs.integer() * 2)",
+            ".sort(cs.integer(), cs.string(), descending=[True, False], maintain_order=True)",
+            ".group_by(cs.boolean(), maintain_order=True).agg(cs.integer().sum(), cs.string().first())",
+            f".group_by(cs.boolean(), maintain_order=True).agg(cs.string().max(), n={self.call('int')}.first())",
+            f".top_k({self.number(1, 4)}, by=[cs.integer(), cs.boolean(), {self.call('int')}])",
+            ".unique(cs.string(), keep='first', maintain_order=True)",
+            f".with_columns(pl.concat_str(cs.string(), {self.call()}).alias('a'))",
+            f".with_columns(m=pl.max_horizontal(cs.integer(), {self.call('int')}))",
         )
