@@ -39,29 +39,50 @@ def bare_column(expr: pl.Expr) -> str | None:
     return inner.meta.root_names()[0] if inner.meta.is_column() else None
 
 
+def unaliased(expr: pl.Expr) -> pl.Expr:
+    """An expression without the names given to it as a whole.
+
+    `undo_aliases` takes away those inside as well, which are names of fields.
+    """
+    while not (bare := expr.meta.undo_aliases()).meta.eq(expr):
+        inner = expr.meta.pop()
+        if len(inner) != 1 or not inner[0].meta.undo_aliases().meta.eq(bare):
+            break
+        expr = inner[0]
+    return expr
+
+
 def row_wise(expr: pl.Expr) -> bool:
     """Whether each value depends on its own row alone, so that filtering before or after is the same.
 
     Every node of the tree is asked, since Polars' `is_row_separable` looks at the root only. Python
     functions, sampling and everything whose properties cannot be read count as not row-wise.
     """
+    return throughout(expr, _is_row_wise)
+
+
+def _is_row_wise(node: pl.Expr) -> bool | None:
+    meta = node.meta
+    if meta.is_literal(allow_aliasing=True):
+        return None if meta.is_scalar() else False
+    return meta.is_row_separable() and meta.is_length_preserving() and ".list.sample_" not in str(node)
+
+
+def throughout(expr: pl.Expr, holds: Callable[[pl.Expr], bool | None]) -> bool:
+    """Whether something holds for every node of an expression; None: for one and all below it.
+
+    What Polars does not tell, of a Python function or of several columns at once, does not hold.
+    """
     todo = [expr]
     while todo:
         node = todo.pop()
-        meta = node.meta
-        if meta.has_multiple_outputs():
-            return False
         try:
-            if meta.is_literal(allow_aliasing=True):
-                if not meta.is_scalar():
-                    return False
-                continue
-            if not (meta.is_row_separable() and meta.is_length_preserving()):
-                return False
-            if ".list.sample_" in str(node):
-                return False
-            todo += meta.pop()
+            found = not node.meta.has_multiple_outputs() and holds(node)
+            if found:
+                todo += node.meta.pop()
         except pl.exceptions.PolarsError:
+            return False
+        if found is False:
             return False
     return True
 
@@ -89,20 +110,14 @@ def repeatable(expr: pl.Expr) -> bool:
     Row-wise expressions do, and aggregates of them; windows, ranks and the like may break ties at
     random, and a Python function may do anything.
     """
-    todo = [expr]
-    while todo:
-        node = todo.pop()
-        if row_wise(node):
-            continue
-        meta = node.meta
-        try:
-            aggregate = meta.is_scalar() and not meta.is_literal(allow_aliasing=True)
-            if meta.has_multiple_outputs() or not (aggregate or meta.is_row_separable()):
-                return False
-            todo += meta.pop()
-        except pl.exceptions.PolarsError:
-            return False
-    return True
+    return throughout(expr, _is_repeatable)
+
+
+def _is_repeatable(node: pl.Expr) -> bool | None:
+    if row_wise(node):
+        return None
+    meta = node.meta
+    return meta.is_row_separable() or (meta.is_scalar() and not meta.is_literal(allow_aliasing=True))
 
 
 def conjuncts(predicate: pl.Expr) -> list[pl.Expr]:
@@ -122,12 +137,12 @@ def chain(
     With `most`, no more than about so many are looked for: looking costs time by their square.
     """
     found: list[pl.Expr] = []
-    todo = [expr.meta.undo_aliases()]
+    todo = [unaliased(expr)]
     while todo:
         node = todo.pop()
         operands = [] if node.meta.is_literal() or node.meta.has_multiple_outputs() else node.meta.pop()[::-1]
         if operands and is_one(node, operands):
-            todo.extend(o.meta.undo_aliases() for o in reversed(operands))
+            todo.extend(map(unaliased, reversed(operands)))
         else:
             found.append(node)
         if most is not None and len(found) + len(todo) > most:

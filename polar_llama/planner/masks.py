@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from polar_llama.call import is_answer
-from polar_llama.planner.exprs import chain, is_and, is_or, repeatable
+from polar_llama.planner.exprs import chain, is_and, is_or, repeatable, unaliased
 from polar_llama.planner.schema import selected
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Reader:
         self._depth = depth
 
     def needed(self, expr: pl.Expr, asked: Asked = "value") -> Mask:
-        expr = expr.meta.undo_aliases()
+        expr = unaliased(expr)
         if not self._reads(expr):
             return False
         if expr.meta.has_multiple_outputs() or self._depth > MAX_DEPTH:

@@ -11,62 +11,59 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+from polar_llama.planner.exprs import throughout, unaliased
 
-_UNARY: tuple[Callable[[pl.Expr], pl.Expr], ...] = (
-    operator.invert,
-    operator.neg,
-    pl.Expr.is_null,
-    pl.Expr.is_not_null,
-    pl.Expr.is_nan,
-    pl.Expr.is_not_nan,
-    pl.Expr.is_finite,
-    pl.Expr.abs,
-    lambda e: e.str.len_chars(),
-    lambda e: e.str.len_bytes(),
-    lambda e: e.str.to_lowercase(),
-    lambda e: e.str.to_uppercase(),
-    lambda e: e.list.len(),
-    lambda e: e.dt.year(),
-    lambda e: e.dt.month(),
-    lambda e: e.dt.day(),
-    lambda e: e.dt.hour(),
-    lambda e: e.dt.weekday(),
-)
-_BINARY: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
-    operator.eq,
-    operator.ne,
-    operator.lt,
-    operator.le,
-    operator.gt,
-    operator.ge,
-    operator.and_,
-    operator.or_,
-    operator.xor,
-    pl.Expr.eq_missing,
-    pl.Expr.ne_missing,
-    pl.Expr.fill_null,
-    pl.Expr.is_in,
-    lambda e, p: e.str.starts_with(p),
-    lambda e, p: e.str.ends_with(p),
-    lambda e, p: e.str.contains(p, literal=True),
-    lambda e, p: e.is_in(p, nulls_equal=True),
-)
-_ARITHMETIC: tuple[Callable[[pl.Expr, pl.Expr], pl.Expr], ...] = (
-    operator.add,
-    operator.sub,
-    operator.mul,
-    operator.mod,
-    operator.truediv,
-    operator.floordiv,
-)
-_ANY: tuple[Callable[[Sequence[pl.Expr]], pl.Expr], ...] = (
-    pl.all_horizontal,
-    pl.any_horizontal,
-    pl.coalesce,
-    lambda ops: ops[0].is_between(ops[1], ops[2]),
-)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+_SAFE: dict[int, tuple[Callable[..., pl.Expr], ...]] = {
+    1: (
+        operator.invert,
+        operator.neg,
+        pl.Expr.is_null,
+        pl.Expr.is_not_null,
+        pl.Expr.is_nan,
+        pl.Expr.is_not_nan,
+        pl.Expr.is_finite,
+        pl.Expr.abs,
+        lambda e: e.str.len_chars(),
+        lambda e: e.str.len_bytes(),
+        lambda e: e.str.to_lowercase(),
+        lambda e: e.str.to_uppercase(),
+        lambda e: e.list.len(),
+        lambda e: e.dt.year(),
+        lambda e: e.dt.month(),
+        lambda e: e.dt.day(),
+        lambda e: e.dt.hour(),
+        lambda e: e.dt.weekday(),
+    ),
+    2: (
+        operator.eq,
+        operator.ne,
+        operator.lt,
+        operator.le,
+        operator.gt,
+        operator.ge,
+        operator.and_,
+        operator.or_,
+        operator.xor,
+        pl.Expr.eq_missing,
+        pl.Expr.ne_missing,
+        pl.Expr.fill_null,
+        pl.Expr.is_in,
+        lambda e, p: e.str.starts_with(p),
+        lambda e, p: e.str.ends_with(p),
+        lambda e, p: e.str.contains(p, literal=True),
+        lambda e, p: e.is_in(p, nulls_equal=True),
+    ),
+    3: (pl.Expr.is_between,),
+}
+"""By their number of operands."""
+
+_SAFE_OF_ANY = (pl.all_horizontal, pl.any_horizontal, pl.coalesce)
+
+_ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.mod, operator.truediv, operator.floordiv)
 
 
 def cannot_raise(expr: pl.Expr, schema: Mapping[str, pl.DataType] | None = None) -> bool:
@@ -78,42 +75,33 @@ def cannot_raise(expr: pl.Expr, schema: Mapping[str, pl.DataType] | None = None)
             may differ in length, decimals overflow); without a schema it counts as unsafe.
     """
     plain = schema is not None and all(_is_plain(schema.get(n)) for n in expr.meta.root_names())
-    todo = [expr]
-    while todo:
-        node = todo.pop().meta.undo_aliases()
+
+    def is_safe(node: pl.Expr) -> bool | None:
+        node = unaliased(node)
         if node.meta.is_column() or node.meta.is_literal():
-            continue
-        if node.meta.has_multiple_outputs():
-            return False
+            return None
         operands = node.meta.pop()[::-1]
-        if not _known(node, operands) and not (plain and _is_arithmetic(node, operands)):
-            return False
-        todo += operands
-    return True
+        return _is_known(node, operands) or (plain and len(operands) == 2 and is_any(node, _ARITHMETIC, operands))  # noqa: PLR2004 -- two sides
+
+    return throughout(expr, is_safe)
+
+
+def is_any(node: pl.Expr, makers: Iterable[Callable[..., pl.Expr]], operands: Sequence[Any]) -> bool:
+    """Whether an expression is what one of some functions makes of its operands."""
+    return any(make(*operands).meta.eq(node) for make in makers)
 
 
 def _is_plain(dtype: pl.DataType | None) -> bool:
     return dtype is not None and (dtype.is_integer() or dtype.is_float())
 
 
-def _is_arithmetic(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
-    return len(operands) == 2 and any(f(*operands).meta.eq(node) for f in _ARITHMETIC)  # noqa: PLR2004 -- two sides
-
-
-def _known(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
-    if len(operands) == 1 and any(f(operands[0]).meta.eq(node) for f in _UNARY):
+def _is_known(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
+    count = len(operands)
+    if is_any(node, _SAFE.get(count, ()), operands) or (count > 1 and is_any(node, _SAFE_OF_ANY, [operands])):
         return True
-    if len(operands) == 2 and any(f(*operands).meta.eq(node) for f in _BINARY):  # noqa: PLR2004 -- two sides
-        return True
-    if len(operands) == 2 and _contains_pattern(node, operands):  # noqa: PLR2004
-        return True
-    return len(operands) > 1 and any(
-        f(operands).meta.eq(node)
-        for f in _ANY
-        if len(operands) == 3 or f is not _ANY[-1]  # noqa: PLR2004
-    )
+    # A pattern from a column may be malformed in some row.
+    return count == 2 and operands[1].meta.is_literal() and is_any(node, [_contains], operands)  # noqa: PLR2004
 
 
-def _contains_pattern(node: pl.Expr, operands: Sequence[pl.Expr]) -> bool:
-    """`str.contains` with a fixed pattern: a pattern from a column may be malformed in some row."""
-    return operands[1].meta.is_literal() and operands[0].str.contains(operands[1]).meta.eq(node)
+def _contains(text: pl.Expr, pattern: pl.Expr) -> pl.Expr:
+    return text.str.contains(pattern)

@@ -202,7 +202,9 @@ class Step:
             )
         if kind == 9 and depth > 0:
             return f"pl.format('on {{}}', {self.moved(lambda: self.text(depth - 1))})"
-        return f"pl.col('{self.column()}').cast(pl.String)" if self.per_row else "pl.lit('c')"
+        # Of a struct it raises in some rows, which a condition may guard.
+        castable = [n for n, t in self.schema.items() if not t.is_nested()]
+        return f"pl.col('{self.one(*castable)}').cast(pl.String)" if self.per_row and castable else "pl.lit('c')"
 
     def moved(self, drawn: Callable[[], str]) -> str:
         """Where heights tell, every call has a prompt a row: by hand, an answer to one prompt has one row."""
@@ -365,6 +367,7 @@ class Step:
             ".reverse()",
             ".gather_every(2)",
             f".shift({offset})",
+            f".head({n}).cache()",
             ".first()",
             ".last()",
         )
@@ -432,14 +435,15 @@ class Step:
     def shape(self) -> str:
         """Verbs that change what a row is."""
         listed, struct = self.named(pl.List), self.named(pl.Struct)
+        by_variable = ".sort('variable', maintain_order=True)"  # its order is not the streaming engine's
         if listed is not None and self.number(0, 1):
             return f".explode('{listed}')"
         if struct is not None and self.number(0, 1):
             return f".unnest('{struct}')"
         return self.one(
             ".with_columns(n=pl.int_ranges(0, pl.col('v').fill_null(1).clip(0, 3))).explode('n')",
-            f".unpivot(on=['{self.named(pl.Int64)}', '{self.named(pl.Int64)}'], index='{self.column()}')",
-            f".unpivot(on=['{self.named(pl.String)}'], index={self.some(2)!r})",
+            f".unpivot(on=['{self.named(pl.Int64)}', '{self.named(pl.Int64)}'], index='{self.column()}'){by_variable}",
+            f".unpivot(on=['{self.named(pl.String)}'], index={self.some(2)!r}){by_variable}",
             f".with_columns(p={self.call('Person')}).unnest('p')",
             f".with_columns(p={self.call('list[str]')}).explode('p')",
             f".select({self.some()!r}, w=pl.struct({self.some()!r}))",
@@ -501,18 +505,17 @@ class Step:
             f".pivot(on='{text}', on_columns=['p', 'r', 'p!'], index='i', values='{self.column()}', "
             f"aggregate_function='{self.one('first', 'len')}', maintain_order=True)",
             f".pivot(on='c', on_columns=[True], values='{number}', aggregate_function='max', maintain_order=True)",
-            f".unpivot(index={self.some(2)!r})",
+            f".unpivot(index={self.some(2)!r}).sort('variable', maintain_order=True)",
             f".{keyed}.join_asof({other}.{keyed}, on='k', strategy='{self.one('backward', 'forward', 'nearest')}'"
             f"{self.one('', ', tolerance=0', ', allow_exact_matches=False', ', coalesce=False')})",
             f".{keyed}.join_asof({other}.{keyed}, on='k', by='{self.one('q', text)}')",
             f".join_where({other}, pl.col('i') > pl.col('k_right')).sort(pl.all(), maintain_order=True)",
-            f".pipe(lambda d: d.{keyed}.merge_sorted(d.{keyed}.head(2), key='k'))",
+            ".with_row_index('_r').pipe(lambda d: d.merge_sorted(d.head(2), key='_r')).drop('_r')",
             f".update({other}.select('k', '{self.one('q', 'z')}').{first}{self.one('', '.drop_nulls()')}, on='k', "
             f"how='{self.one('left', 'left', 'full')}', maintain_order='left_right')",
             f".update({other}.select('q'))",
             f".shift({self.one(1, -1)}, fill_value={self.one('0', repr('z'), 'pl.lit(None)')})",
             ".drop(cs.boolean()).interpolate()",  # Polars breaks on Booleans
-            ".cache()",
             ".lazy()",
             ".clone()",
             ".pipe(lambda d: d)",
@@ -521,7 +524,7 @@ class Step:
             f".with_columns_seq(a={self.text(1)}, x={self.boolean(1)})",
             f".select_seq('{self.column()}', a={self.text(1)})",
             ".pipe(lambda d: pl.SQLContext(t=d).execute('select *, upper(q) as u from t where i > 0'))",
-            ".pipe(lambda d: pl.SQLContext(t=d).execute('select k, min(i) as i from t group by k order by i'))",
+            ".pipe(lambda d: pl.SQLContext(t=d).execute('select k, min(i) as i from t group by k order by i, k'))",
             f".top_k({self.number(1, 3)}, by=['{number}', 'i'], reverse=[{self.one('True', 'False')}, False])",
             f".bottom_k({self.number(1, 3)}, by=['{number}', 'i'])",
             ".pipe(lambda d: pl.concat([d.select('i', 'q'), d.select(pl.exclude('i', 'q'))], how='horizontal'))",
@@ -539,10 +542,10 @@ class Step:
         moved = self.moved(lambda: self.text(1))
         flag = self.moved(lambda: self.boolean(0))
         return self.one(
-            f".with_columns(w={moved}.sort().over('{key}', mapping_strategy='{self.one('join', 'group_to_rows')}'))",
-            f".with_columns(w=pl.col('{text}').sort_by('{number}').over('{key}'))",
+            f".with_columns(w=pl.col('{text}').sort().over('{key}', mapping_strategy='join'))",  # of more it may crash
+            f".with_columns(w={self.moved(self.call)}.sort().over('{key}', mapping_strategy='group_to_rows'))",
+            f".with_columns(w=pl.col('{text}').sort_by('{number}', maintain_order=True).over('{key}'))",
             f".with_columns(w=pl.col('{number}').rank('ordinal').over('{key}', order_by='i'))",
-            f".select('{key}', w=pl.col('{text}').over('{key}', mapping_strategy='explode'))",
             f".with_columns(w=pl.col('{number}').max().over(pl.when({flag}).then(1).otherwise(2)))",
             f".with_columns(w=pl.col('{text}').filter({flag}).first().over('{key}'))",
             f".with_columns(w=pl.col('{number}').rolling_sum(2))",
@@ -550,14 +553,14 @@ class Step:
             f".rolling(index_column='i', period='3i').agg(w=pl.col('{text}').last(), n=pl.len())",
             f".rolling(index_column='i', period='2i', group_by='{key}').agg(pl.col('{text}').first())",
             f".group_by_dynamic('i', every='2i').agg(pl.col('{text}').first(), n=pl.len())",
-            f".group_by_dynamic('i', every='2i', group_by='{key}').agg(pl.all().last())",
+            ".group_by_dynamic('i', every='2i').agg(pl.all().last())",
             f".filter(pl.col('{number}') == pl.col('{number}').max().over('{key}'))",
             f".filter({flag}, pl.col('{number}').rank('dense') <= 2)",
             f".filter({flag}.any().over('{key}'))",
             f".with_columns(w=pl.when({flag}).then(pl.col('{number}').cum_count()))",
             f".with_columns(w={moved}.shift(1, fill_value='z'))",
             f".with_columns(w={moved}.forward_fill(), x=pl.col('{number}').backward_fill())",
-            f".group_by('{key}', maintain_order=True).agg(w={moved}.sort_by('{number}').last(), f={flag}.all())",
+            f".group_by('{key}', maintain_order=True).agg(w={moved}.reverse().last(), f={flag}.all())",
             f".group_by('{key}', maintain_order=True).map_groups(lambda d: d.head(1), schema=None)",
             f".with_columns(w=pl.concat_list({moved}, '{text}').list.first())",
             f".with_columns(w=pl.struct({moved}.alias('y'), '{text}')).unnest('w')"
@@ -587,9 +590,9 @@ class Step:
             f".with_columns(pl.when({self.boolean(0)}).then(cs.integer()).otherwise({self.number(0, 9)}))",
             ".with_columns(cs.integer() * 2)",
             ".sort(cs.integer(), cs.string(), descending=[True, False], maintain_order=True)",
-            ".group_by(cs.boolean(), maintain_order=True).agg(cs.integer().sum(), cs.string().first())",
-            f".group_by(cs.boolean(), maintain_order=True).agg(cs.string().max(), n={self.call('int')}.first())",
-            f".top_k({self.number(1, 4)}, by=[cs.integer(), cs.boolean(), {self.call('int')}])",
+            ".group_by(cs.boolean() | cs.by_name('k'), maintain_order=True).agg(cs.integer().sum(), cs.string().first())",
+            f".group_by(cs.boolean() | cs.by_name('k'), maintain_order=True).agg(cs.string().max(), n={self.call('int')}.first())",
+            f".with_row_index('_r').top_k({self.number(1, 4)}, by=[{self.call('int')}, cs.unsigned_integer()])",
             ".unique(cs.string(), keep='first', maintain_order=True)",
             f".with_columns(pl.concat_str(cs.string(), {self.call()}).alias('a'))",
             f".with_columns(m=pl.max_horizontal(cs.integer(), {self.call('int')}))",

@@ -32,6 +32,16 @@ FOUND = {
     ),
     # The value to fill with went into the prompts, whose dtype it is not.
     "shift_fills_with_an_integer": Case((".select(a=llm('q', returns=int))", ".shift(2, fill_value=7)")),
+    # The names of fields were taken for names of the whole predicate, and taken away.
+    "fields_of_a_struct_in_a_predicate": Case(
+        (
+            ".with_columns(p=pl.int_range(pl.len()))",
+            ".filter(pl.struct(pl.col('v').alias('p'), pl.col('p').alias('v')).struct.field('v') < 3, llm('q') != '')",
+        )
+    ),
+    "fields_of_a_struct_beside_an_answer": Case(
+        (".select(v=pl.struct(pl.col('s').fill_null(llm('q', returns=str | None)).alias('y'), 's')).unnest('v')",)
+    ),
     "an_answer_masked_by_an_answer_that_is_masked": Case(
         (".filter(llm('q', returns=bool) | llm('{v}', returns=bool), llm('s', returns=bool) | llm('q', returns=bool))",)
     ),
