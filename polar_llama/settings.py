@@ -41,7 +41,7 @@ class Settings:
         tokens_per_minute: The most tokens (in and out) a minute per provider and model.
         timeout: Seconds for one request.
         max_retries: How often a request that can heal is sent again.
-        max_cost: The most US dollars a run may cost.
+        max_cost: The most US dollars a run may cost: exact for calls of text with `max_tokens`, else nearly so.
         max_requests: The most requests a run may send.
         on_error: `"raise"`, `"null"` or `"struct"`.
         progress: `"auto"` shows a bar in terminals and notebooks, on long work.

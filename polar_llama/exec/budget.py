@@ -1,10 +1,14 @@
 """Budgets: whether one more request may be sent, decided before it is sent.
 
-Requests are counted exactly. Money is what came back at its price, plus an estimate for every
-request in flight: the input tokens of an average one, the output tokens of the dearest answer so far.
-Where one more would not fit only because of those in flight, it waits for them: what they really
-cost may leave room. A call that sets no `max_tokens` asks once first, to learn how long its answers are.
-So a run exceeds `max_cost` only by what answers are longer than any before them.
+Requests are counted exactly. Money is what came back at its price, plus what every request in flight
+may cost. Where one more would not fit only because of those in flight, it waits for them: what they
+really cost may leave room.
+
+What a request of text may cost is bounded if its call sets `max_tokens`: a prompt has no more tokens
+than bytes (each token of a byte-level vocabulary stands for one byte at least), and `AROUND`. Then a
+run does not exceed `max_cost`. Of any other request it is an estimate: the input tokens of an average
+one, the output tokens of the longest answer so far. A call that sets no `max_tokens` asks once first,
+to learn how long its answers are. A run exceeds `max_cost` by what those in flight are longer than that.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
     from polar_llama.exec.price import Price
 
 
+AROUND = 1_024
+"""Tokens around a prompt: the chat's template, the description of a tool, what was wrong with an answer."""
+
+
 @dataclass(slots=True, eq=False)
 class Meter:
     """What one call has cost and is about to cost.
@@ -30,8 +38,10 @@ class Meter:
         price: What tokens cost.
         overhead: UTF-8 bytes that every request of the call carries besides its prompt.
         max_tokens: The most tokens of an answer, or None.
+        is_bounded: Whether requests hold nothing but text, a prompt each, and say `max_tokens`.
         prompts: How many prompts there were.
         prompt_bytes: Their UTF-8 bytes.
+        largest: The UTF-8 bytes of the largest.
         longest: The most output tokens that came at once.
     """
 
@@ -39,15 +49,19 @@ class Meter:
     price: Price
     overhead: int
     max_tokens: int | None
+    is_bounded: bool = False
     prompts: int = 0
     prompt_bytes: int = 0
+    largest: int = 0
     longest: int = 0
     _written: int = 0
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""
-        self.prompts += len(prompts)
-        self.prompt_bytes += sum(map(len, map(str.encode, prompts)))
+        sizes = [len(prompt.encode()) for prompt in prompts]
+        self.prompts += len(sizes)
+        self.prompt_bytes += sum(sizes)
+        self.largest = max(self.largest, *sizes, 0)
 
     @property
     def in_flight(self) -> int:
@@ -73,10 +87,16 @@ class Meter:
         """US dollars: what came back, what is on its way, and `more` requests."""
         tally = self.tally
         answers = max(0, tally.replied - tally.retried - tally.failed)
-        coming = (self.in_flight + more) * self._guess(answers)
+        coming = (self.in_flight + more) * (self._at_most() if self.is_bounded else self._guess(answers))
         if answers and not tally.input_tokens:  # the server does not count: every answer at the estimate
             return coming + answers * self._guess(0)
         return coming + self.spent
+
+    def _at_most(self) -> float:
+        """US dollars of one request; an answer that does not validate may be among its input."""
+        written = self.max_tokens or 0
+        read = self.overhead + self.largest + written + AROUND
+        return read * max(self.price.input, self.price.stored or 0.0) + written * self.price.output
 
     def _guess(self, answers: int) -> float:
         size = self.overhead + self.prompt_bytes / max(1, self.prompts)

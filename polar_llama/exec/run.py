@@ -252,7 +252,9 @@ class Run:
             )
             raise ConfigurationError(msg)
         overhead = sum(len((text or "").encode()) for text in (call.system, call.returns.schema, call.examples))
-        return Meter(tally, known, overhead=overhead, max_tokens=0 if call.embedding else call.max_tokens)
+        is_bounded = call.max_tokens is not None and not (call.embedding or call.conversation)
+        max_tokens = 0 if call.embedding else call.max_tokens
+        return Meter(tally, known, overhead=overhead, max_tokens=max_tokens, is_bounded=is_bounded)
 
 
 def named(call: Call, settings: Settings) -> str:

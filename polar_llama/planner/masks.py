@@ -7,20 +7,28 @@ the forms below ignore it there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
 from polar_llama.call import is_answer
-from polar_llama.planner.exprs import chain, is_and, is_or, repeatable, unaliased
+from polar_llama.planner.exprs import chain, is_and, is_or, repeatable, row_wise, unaliased
 from polar_llama.planner.schema import selected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-Mask = pl.Expr | bool | None
-"""Rows of the expression at hand: True all, False none. None: all rows of the frame, whatever guards
-the expression, since other rows' values look at them."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows of the frame, whatever guards the expression at hand, since the values of other rows look at them."""
+
+    where: pl.Expr
+
+
+Mask = pl.Expr | bool | Rows | None
+"""Rows of the expression at hand: True all, False none. None: all rows of the frame, whatever guards it."""
 
 Asked = Literal["value", "true", "false"]
 """What is asked of a Boolean: its value, or only whether it is true, or only whether it is false."""
@@ -46,15 +54,16 @@ def needed(expr: pl.Expr, answer: str, schema: pl.Schema, asked: Asked = "value"
     Returns:
         The rows.
     """
-    return _Reader(answer, schema).needed(expr, asked)
+    return _Reader(answer, schema, repeatable).needed(expr, asked)
 
 
 class _Reader:
     """Reads one expression after another for one answer."""
 
-    def __init__(self, answer: str, schema: pl.Schema, depth: int = 0) -> None:
+    def __init__(self, answer: str, schema: pl.Schema, guards: Callable[[pl.Expr], bool], depth: int = 0) -> None:
         self._answer = answer
         self._schema = schema
+        self._guards = guards
         self._depth = depth
 
     def needed(self, expr: pl.Expr, asked: Asked = "value") -> Mask:
@@ -66,12 +75,15 @@ class _Reader:
         if expr.meta.is_column():
             return True
         try:
-            if not (expr.meta.is_row_separable() and expr.meta.is_length_preserving()):
-                return None
+            is_row_by_row = expr.meta.is_row_separable() and expr.meta.is_length_preserving()
             operands = expr.meta.pop()[::-1]
         except pl.exceptions.PolarsError:
             return None  # a Python function or list.eval
-        return _Reader(self._answer, self._schema, self._depth + 1)._through(expr, operands, asked)
+        if is_row_by_row:
+            return _Reader(self._answer, self._schema, self._guards, self._depth + 1)._through(expr, operands, asked)
+        # A window may evaluate its operands group by group, where a guard that looks at other rows is another one.
+        inside = _Reader(self._answer, self._schema, row_wise, self._depth + 1)
+        return _unguarded(any_of(map(inside.needed, operands)))
 
     def _reads(self, expr: pl.Expr) -> bool:
         return self._answer in expr.meta.root_names()
@@ -79,7 +91,7 @@ class _Reader:
     def _through(self, expr: pl.Expr, operands: list[pl.Expr], asked: Asked) -> Mask:
         match operands:
             case [then, otherwise, condition] if pl.when(condition).then(then).otherwise(otherwise).meta.eq(expr):
-                inside = _choice(condition, self.needed(then), self.needed(otherwise))
+                inside = self._choice(condition, self.needed(then), self.needed(otherwise))
                 return either(self.needed(condition, "true"), inside)
             case [value, other] if value.fill_null(other).meta.eq(expr):
                 return self._first_known(operands)
@@ -108,7 +120,7 @@ class _Reader:
         if len(operands) > MAX_OPERANDS:
             return None
         decides_null = asked == ("false" if stops_at else "true")
-        guards = [o for o in operands if not _asks(o) and repeatable(o)]
+        guards = [o for o in operands if not _asks(o) and self._guards(o)]
         masks = []
         for operand in filter(_asks, operands):
             mask = self.needed(operand, asked)
@@ -116,7 +128,7 @@ class _Reader:
                 open_ = guard.eq_missing(other=not stops_at) if decides_null else guard.ne_missing(other=stops_at)
                 mask = both(open_, mask)
             masks.append(mask)
-            if not self._reads(operand) and repeatable(operand):
+            if not self._reads(operand) and self._guards(operand):
                 guards.append(operand)
         return any_of(masks)
 
@@ -129,20 +141,19 @@ class _Reader:
             for earlier in before:
                 mask = both(earlier.is_null(), mask)
             masks.append(mask)
-            if not self._reads(operand) and repeatable(operand):
+            if not self._reads(operand) and self._guards(operand):
                 before.append(operand)
         return any_of(masks)
 
-
-def _choice(condition: pl.Expr, then: Mask, otherwise: Mask) -> Mask:
-    """The mask of a branch is looked at only where the branch is taken, as Polars does with the branch."""
-    if then is None or otherwise is None:
-        return None
-    if then is otherwise:
-        return then
-    if not repeatable(condition):
-        return True
-    return pl.when(condition).then(_expr(then)).otherwise(_expr(otherwise))
+    def _choice(self, condition: pl.Expr, then: Mask, otherwise: Mask) -> Mask:
+        """The mask of a branch is looked at only where the branch is taken, as Polars does with the branch."""
+        if then is otherwise:
+            return then
+        if then is None or otherwise is None or isinstance(then, Rows) or isinstance(otherwise, Rows):
+            return either(_unguarded(then), _unguarded(otherwise))
+        if not self._guards(condition):
+            return True
+        return pl.when(condition).then(_expr(then)).otherwise(_expr(otherwise))
 
 
 def _asks(expr: pl.Expr) -> bool:
@@ -151,13 +162,19 @@ def _asks(expr: pl.Expr) -> bool:
 
 def either(a: Mask, b: Mask) -> Mask:
     """Rows of either mask."""
+    if a is False or b is False:
+        return b if a is False else a
     if a is None or b is None:
         return None
-    if a is True or b is True:
-        return True
-    if a is False:
-        return b
-    return a if b is False else a | b
+    if isinstance(a, Rows) or isinstance(b, Rows):
+        a, b = _unguarded(a), _unguarded(b)
+        return Rows(a.where | b.where) if isinstance(a, Rows) and isinstance(b, Rows) else None
+    return True if a is True or b is True else a | b
+
+
+def _unguarded(mask: Mask) -> Mask:
+    """The rows of a mask, and no fewer where something guards them."""
+    return Rows(mask) if isinstance(mask, pl.Expr) else None if mask is True else mask
 
 
 def any_of(masks: Iterable[Mask]) -> Mask:
@@ -170,7 +187,7 @@ def any_of(masks: Iterable[Mask]) -> Mask:
 
 def both(guard: pl.Expr, mask: Mask) -> Mask:
     """Rows of a mask where a guard lets the expression matter."""
-    if mask is None or mask is False:
+    if mask is None or mask is False or isinstance(mask, Rows):
         return mask
     return guard if mask is True else guard & mask
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from polar_llama.exec.base import Later, Tally
-from polar_llama.exec.budget import Budget, Meter
+from polar_llama.exec.budget import AROUND, Budget, Meter
 from polar_llama.exec.price import FREE, Price, price
 from polar_llama.exec.tokens import FIRST_ANSWER
 from polar_llama.providers.base import Failure
@@ -47,6 +47,12 @@ def test_before_the_first_answer_a_request_is_guessed_by_its_bytes():
 def test_max_tokens_bounds_the_answer():
     one = meter(max_tokens=10)
     assert one.committed(more=1) == pytest.approx(10 * 0.01 + 10 * 0.02)
+
+
+def test_a_request_of_text_with_max_tokens_costs_no_more_than_its_bytes_as_tokens():
+    one = Meter(Tally(sent=1, replied=1, input_tokens=1), CENT, overhead=40, max_tokens=10, is_bounded=True)
+    one.saw(["x", "é" * 30, "xy"])
+    assert one.committed(more=2) == pytest.approx(0.01 + 2 * ((40 + 60 + 10 + AROUND) * 0.01 + 10 * 0.02))
 
 
 def test_then_by_what_the_provider_counts():

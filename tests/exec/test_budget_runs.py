@@ -11,7 +11,7 @@ import polar_llama as pll
 from polar_llama.errors import BudgetError
 from polar_llama.exec.price import price
 from polar_llama.providers.base import Usage
-from polar_llama.testing import EmulatedAnswer, Emulator
+from polar_llama.testing import EmulatedAnswer, EmulatedRequest, Emulator
 
 MODEL = "openai:gpt-4o-mini"
 LATENCY = (0.001, 0.01)
@@ -91,6 +91,25 @@ def test_two_calls_of_a_run_share_its_money(emulator):
     report = pll.last_run()
     assert report is not None
     assert report.total.sent == 50
+
+
+def test_with_max_tokens_a_budget_is_not_exceeded_by_prompts_and_answers_larger_than_any_before(emulator, monkeypatch):
+    def ever_larger(request: EmulatedRequest) -> EmulatedAnswer:
+        size = len(request.prompt.encode())
+        return EmulatedAnswer("yes", usage=Usage(size + 20, 2 if size < 300 else 50))
+
+    with Emulator(answer=ever_larger, latency=LATENCY) as other:
+        for name, value in other.environ().items():
+            monkeypatch.setenv(name, value)
+        prompts = pl.LazyFrame({"q": [f"{i} " + "x" * (2 if i < 40 else 2_000) for i in range(200)]})
+        with (
+            pll.session(model=MODEL, progress=False, max_cost=0.01),
+            pytest.raises(BudgetError, match="one more request could exceed"),
+        ):
+            prompts.with_columns(a=pll.llm("q", max_tokens=50)).collect()
+    report = pll.last_run()
+    assert report is not None
+    assert 0.009 < report.cost <= 0.01
 
 
 def test_nothing_is_sent_that_could_exceed_the_budget_by_itself(emulator):

@@ -367,7 +367,6 @@ class Step:
             ".reverse()",
             ".gather_every(2)",
             f".shift({offset})",
-            f".head({n}).cache()",
             ".first()",
             ".last()",
         )
@@ -590,8 +589,8 @@ class Step:
             f".with_columns(pl.when({self.boolean(0)}).then(cs.integer()).otherwise({self.number(0, 9)}))",
             ".with_columns(cs.integer() * 2)",
             ".sort(cs.integer(), cs.string(), descending=[True, False], maintain_order=True)",
-            ".group_by(cs.boolean() | cs.by_name('k'), maintain_order=True).agg(cs.integer().sum(), cs.string().first())",
-            f".group_by(cs.boolean() | cs.by_name('k'), maintain_order=True).agg(cs.string().max(), n={self.call('int')}.first())",
+            ".group_by(cs.boolean() | cs.by_name('k'), maintain_order=True).agg(cs.integer().sum(), cs.all().first())",
+            f".group_by(cs.boolean(), 'k', maintain_order=True).agg(cs.string().max(), n={self.call('int')}.first())",
             f".with_row_index('_r').top_k({self.number(1, 4)}, by=[{self.call('int')}, cs.unsigned_integer()])",
             ".unique(cs.string(), keep='first', maintain_order=True)",
             f".with_columns(pl.concat_str(cs.string(), {self.call()}).alias('a'))",

@@ -417,6 +417,7 @@ FILTERS: dict[str, Trap] = {
         6,
         4,
     ),
+    "cache": (D, lambda lf, llm: lf.with_columns(a=llm("q")).cache().filter(pl.col("i") < 2).lazy().clone(), 4, 1),
     "drop_nulls": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls(), 4, 4),
     "drop_nulls, subset": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls("g"), 4, 3),
     "fill_null": (D, lambda lf, llm: lf.with_columns(a=llm("q")).fill_null("z"), 4, 4),
@@ -663,6 +664,10 @@ def _then(form: Callable[[pl.Expr], pl.Expr]) -> Query:
     return lambda lf, llm: lf.with_columns(o=pl.when(pl.col("v") > 1).then(form(llm("{i}", returns=int))))
 
 
+def _windowed(condition: pl.Expr) -> Query:
+    return lambda lf, llm: lf.with_columns(o=pl.when(condition).then(llm("{i}", returns=int)).max().over("g"))
+
+
 PATHS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "shift": lambda x: x.shift(),
     "first": lambda x: x.first(),
@@ -705,6 +710,21 @@ READERS: dict[str, Trap] = {
         5,
     ),
     **{f"mask_nonrowwise_path, {name}": (D, _then(form), 6, 6) for name, form in PATHS.items()},
+    "mask_inside_a_window": (D, _windowed(pl.col("v") > 1), 6, 4),
+    "mask_inside_a_window, whose condition is another one there": (
+        D,
+        _windowed(pl.col("v") > pl.col("v").mean()),
+        6,
+        6,
+    ),
+    "mask_inside_a_window, guarded in vain": (
+        D,
+        lambda lf, llm: lf.with_columns(
+            o=pl.when(pl.col("i") == 0).then(pl.when(pl.col("v") > 1).then(llm("{i}")).reverse().forward_fill())
+        ),
+        6,
+        4,
+    ),
     "mask_condition_nonrowwise": (
         D,
         lambda lf, llm: lf.with_columns(o=pl.when(pl.col("v") >= pl.col("v").mean()).then(llm("{i}"))),

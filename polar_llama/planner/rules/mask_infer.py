@@ -10,13 +10,15 @@ import polars as pl
 from polar_llama.call import is_answer
 from polar_llama.planner.answers import stack, unstack
 from polar_llama.planner.exprs import conjuncts
-from polar_llama.planner.masks import any_of, needed
+from polar_llama.planner.masks import Rows, any_of, needed
 from polar_llama.planner.nodes import Answer, Filter, Prompt, Select, WithColumns, expression
 from polar_llama.planner.resolve import schema_of
 
 if TYPE_CHECKING:
-    from polar_llama.planner.masks import Asked, Mask
+    from polar_llama.planner.masks import Asked
     from polar_llama.planner.nodes import Plan
+
+    Where = pl.Expr | bool | None  # all rows and no rows; None: all rows, too
 
 
 def mask_infer(node: Plan) -> Plan:
@@ -42,7 +44,8 @@ def _one_masked(node: Filter | Select | WithColumns) -> Filter | Select | WithCo
         if found is not None and not found[1].masked and answer.column in _roots(node):
             asked: Asked = "true" if isinstance(node, Filter) else "value"
             mask = any_of(needed(part, answer.column, schema_of(node.input), asked) for part in _parts(node))
-            return replace(node, input=_masked(answers, base, answer, found, mask))
+            rows = mask.where if isinstance(mask, Rows) else mask
+            return replace(node, input=_masked(answers, base, answer, found, rows))
     return node
 
 
@@ -72,7 +75,7 @@ def _rendered(base: Plan, column: str) -> tuple[WithColumns, Prompt] | None:
     return None
 
 
-def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[WithColumns, Prompt], mask: Mask) -> Plan:
+def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[WithColumns, Prompt], mask: Where) -> Plan:
     _, prompt = found
     assert prompt.expr is not None  # noqa: S101 -- resolve() renders every prompt
     first = _conditions(answers, answer, mask)
@@ -87,7 +90,7 @@ def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[With
     return stack(rendered, [a for a in answers if a not in first])
 
 
-def _conditions(answers: list[Answer], answer: Answer, mask: Mask) -> list[Answer] | None:
+def _conditions(answers: list[Answer], answer: Answer, mask: Where) -> list[Answer] | None:
     """The answers a mask reads, which come first; None where one of them is already waiting for this one."""
     if mask is None or isinstance(mask, bool):
         return []
