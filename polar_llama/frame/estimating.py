@@ -19,11 +19,10 @@ from polar_llama.errors import PlanError
 from polar_llama.exec.forecast import SCHEMA, Counting, Forecast
 from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
-from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.reading import reading
 from polar_llama.frame.scope import tokens
-from polar_llama.frame.stages import RunStages
+from polar_llama.frame.stages import RunStages, rendered
 from polar_llama.planner.estimate import estimate
 from polar_llama.planner.optimizer import optimize
 from polar_llama.planner.resolve import resolve, schema_of
@@ -164,9 +163,10 @@ class _Counter:
         """Count a stage; None if Polars fails on rows that the run may never see."""
         columns = [Counting(a.column, a.call, known) for a, known in zip(slots.answers, slots.known, strict=True)]
         # As a run reads them: without an order Polars may take other rows for a limit.
-        batches = ORIGINALS["collect_batches"](slots.frame, maintain_order=True, lazy=True)
         try:
-            return self.forecast.count(batches, columns, exact=slots.exact and self.whole, most=slots.most)
+            return self.forecast.count(
+                rendered(slots.frame), columns, exact=slots.exact and self.whole, most=slots.most
+            )
         except pl.exceptions.PolarsError:
             if slots.exact:
                 raise
@@ -202,7 +202,7 @@ class Copy:
         rows = estimate(best, look.counter(settings, whole=False), reading(best))
         schema = schema_of(plan)
         if rows is not None and rows.exact and not rows.unknown:
-            yield from ORIGINALS["collect_batches"](rows.frame, maintain_order=True, lazy=True)
+            yield from rendered(rows.frame)
             return
         self.look.is_guess = True
         if rows is None:
@@ -211,7 +211,7 @@ class Copy:
         columns = [
             pl.repeat(None, pl.len(), dtype=schema[n]).alias(n) if n in rows.unknown else pl.col(n) for n in schema
         ]
-        yield from ORIGINALS["collect_batches"](select(rows.frame, columns), maintain_order=True, lazy=True)
+        yield from rendered(select(rows.frame, columns))
 
     def schema(self) -> pl.Schema:
         """Names and dtypes."""

@@ -24,6 +24,11 @@ LEAST_ROWS, MOST_ROWS = 8, 4_096
 """Rows that are put through a sieve at a time: enough to learn from, and enough to keep a provider busy."""
 
 
+GUARDED = pl.QueryOptFlags(comm_subexpr_elim=False)
+"""For what renders prompts. Of what two of them have in common Polars would make a column, evaluated in all rows:
+in those as well that a condition of theirs leaves out, because it would fail there."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunStages:
     """The stages of one run.
@@ -40,8 +45,8 @@ class RunStages:
         """The input of a stage, in order."""
         if self.engine == "in-memory":
             # It has all of it at once in any case, and so needs no thread of Polars', which a forked process lacks.
-            return iter([frame._collect_eager()])
-        return iter(ORIGINALS["collect_batches"](frame, maintain_order=True, lazy=True, engine=self.engine))
+            return iter([frame._collect_eager(optimizations=GUARDED)])
+        return rendered(frame, self.engine)
 
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
         """The frame with its slots answered."""
@@ -111,6 +116,12 @@ class RunStages:
                 yield projected(out, predicate, with_columns)
 
         return register_io_source(source, schema=schema, explain_name="polar_llama until", is_pure=False)
+
+
+def rendered(frame: pl.LazyFrame, engine: Any = "auto") -> Iterator[pl.DataFrame]:
+    """The batches of a frame that holds prompts, in order."""
+    batches = ORIGINALS["collect_batches"](frame, maintain_order=True, lazy=True, engine=engine, optimizations=GUARDED)
+    return iter(batches)
 
 
 def _wanted(with_columns: Iterable[str], predicate: pl.Expr | None, schema: pl.Schema) -> list[str]:

@@ -11,7 +11,7 @@ from polar_llama.planner.nodes import Aggregate, Filter, Prompt, Scan, Select, S
 from polar_llama.planner.rules.stop_early import piecewise
 from polar_llama.planner.sieve import sieve
 from polar_llama.planner.walk import each, fold
-from polar_llama.planner.wording import asked, cut, holds_calls, is_hidden, line, mask, text, where
+from polar_llama.planner.wording import asked, cut, holds_calls, is_hidden, line, mask, shown_step, text, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,7 @@ def describe(plan: Plan) -> str:
     todo = [(plan, 0)]
     while todo:
         node, depth = todo.pop()
-        while is_hidden(node):
-            node = inputs(node)[0]
+        node = shown_step(node)
         again = id(node) in told and not isinstance(node, Scan)
         lines.append("  " * depth + line(node) + (" (the same as above)" if again else ""))
         if not again:
@@ -110,10 +109,10 @@ def _change(before: Plan, after: Plan) -> Iterator[str]:
     _, moved = unstack(after)
     if type(moved) is type(before) and any(_lowered(before, moved)):
         yield from _risen(before, moved)
-    elif (masks := list(_masks(before, after))) or _is_alike(before, after):
-        yield from masks
-    elif is_hidden(after):
         return
+    before, after = shown_step(before), shown_step(after)
+    if (masks := list(_masks(before, after))) or _is_alike(before, after):
+        yield from masks
     elif isinstance(after, Slice) and after.early:
         yield f"{line(before)} stops asking when enough rows came out"
     elif isinstance(after, Filter) and isinstance(after.input, Filter) and type(before.input) is not type(after.input):  # type: ignore[union-attr]

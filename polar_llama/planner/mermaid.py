@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from polar_llama.planner.explain import staged
 from polar_llama.planner.nodes import inputs
-from polar_llama.planner.wording import is_hidden, line
+from polar_llama.planner.wording import line, shown_step
 
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
@@ -20,7 +20,7 @@ def mermaid(plan: Plan) -> str:
     numbers = {id(answer): stage.number for stage in staged(plan) for answer in stage.answers}
     names: dict[int, str] = {}
     boxes, arrows = [], []
-    todo = [_shown(plan)]
+    todo = [shown_step(plan)]
     while todo:
         node = todo.pop()
         if id(node) in names:
@@ -29,16 +29,10 @@ def mermaid(plan: Plan) -> str:
         stage = numbers.get(id(node))
         words = line(node) if stage is None else f"stage {stage}: {line(node)}"
         boxes.append(f'  {name}["{_escaped(words)}"]' + ("" if stage is None else ":::ask"))
-        below = [_shown(i) for i in inputs(node)]
+        below = [shown_step(i) for i in inputs(node)]
         arrows += [(id(i), name) for i in below]
         todo += reversed(below)
     return "\n".join(["flowchart BT", *boxes, *(f"  {names[i]} --> {name}" for i, name in arrows), _STYLE])
-
-
-def _shown(node: Plan) -> Plan:
-    while is_hidden(node):
-        node = inputs(node)[0]
-    return node
 
 
 def _escaped(words: str) -> str:

@@ -24,6 +24,7 @@ from polar_llama.planner.nodes import (
     Sort,
     Union,
     WithColumns,
+    inputs,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,13 @@ def is_hidden(node: Plan) -> bool:
     if not isinstance(node, Native) or node.verb != "drop":
         return False
     return PREFIX in str(node.kwargs.get("columns")).replace("\\", "")  # a selector by prefix is a pattern
+
+
+def shown_step(node: Plan) -> Plan:
+    """The step that people see: the next that is not hidden."""
+    while is_hidden(node):
+        node = inputs(node)[0]
+    return node
 
 
 def text(expr: pl.Expr) -> str:

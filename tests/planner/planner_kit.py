@@ -25,6 +25,7 @@ from polar_llama import settings
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.running import collected
+from polar_llama.frame.stages import GUARDED
 from polar_llama.planner.lower import lower
 from polar_llama.planner.nodes import Filter, Scan, apply
 from polar_llama.planner.optimizer import RULES, optimize
@@ -215,7 +216,7 @@ class PureStages:
         self.asked: set[tuple[str | None, str]] = set()
 
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
-        rows: pl.DataFrame = ORIGINALS["collect"](frame, engine="in-memory")
+        rows: pl.DataFrame = ORIGINALS["collect"](frame, engine="in-memory", optimizations=GUARDED)
         for one in answers:
             returns = one.call.returns
             prompts = rows[one.column].to_list()

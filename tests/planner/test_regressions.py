@@ -32,6 +32,10 @@ FOUND = {
     ),
     # The value to fill with went into the prompts, whose dtype it is not.
     "shift_fills_with_an_integer": Case((".select(a=llm('q', returns=int))", ".shift(2, fill_value=7)")),
+    # Polars took the cast out of two prompts' conditions, and did it in all rows.
+    "a_guarded_cast_in_the_masks_of_two_prompts": Case(
+        (".with_columns(a=pl.when(pl.when('c').then(pl.col('s').cast(int) > 0)).then(llm('q')).otherwise(llm('s')))",)
+    ),
     # The names of fields were taken for names of the whole predicate, and taken away.
     "fields_of_a_struct_in_a_predicate": Case(
         (

@@ -108,6 +108,8 @@ def test_every_rule_has_an_example_and_says_what_it_does(rule: Rule) -> None:
     assert rule.__doc__ is not None
     first = rule.__doc__.strip().splitlines()[0]
     assert "->" in first
+    assert ">>> " in rule.__doc__
+    assert f"{rule.__name__}: " in rule.__doc__
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

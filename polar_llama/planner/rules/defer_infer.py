@@ -22,6 +22,15 @@ def defer_infer(node: Plan) -> Plan:
     new prompts, so none is asked that would not have been asked below. An answer that leaves the step
     under no name at all is never asked (`drop_infer` falls out of this rule); one that leaves under
     two names is two slots with equal prompts, asked once.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.with_columns(a=llm("q")).filter(pl.col("n") > 1).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    defer_infer: 'a' = llm("q") is asked after FILTER col("n") > 1
+    ...
     """
     if isinstance(node, Answer) or not any(isinstance(source, Answer) for source in inputs(node)):
         return node

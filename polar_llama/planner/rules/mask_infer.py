@@ -29,6 +29,15 @@ def mask_infer(node: Plan) -> Plan:
     no expression of the verb needs the answer (`masks`) need no prompt, and a null prompt asks nothing.
     Where a condition is an answer itself, that one is filled in before the prompt is rendered. A verb
     is looked at once, before filters are split: a mask made of half its expressions would be wrong.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.select(pl.when(pl.col("n") > 1).then(llm("q"))).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    mask_infer: llm("q") is asked where col("n") > 1
+    ...
     """
     if not isinstance(node, Filter | Select | WithColumns) or _renders(node):
         return node

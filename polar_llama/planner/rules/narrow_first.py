@@ -41,6 +41,15 @@ def narrow_first(node: Plan) -> Plan:
     column that the step makes, renames or drops: it then sees the same values on the same rows; and
     when every new column is row-wise: computed on the rows that are left, it has the same values.
     Done only above answers, since Polars does it for the rest of the query anyway.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.with_columns(a=llm("q")).with_columns(b=pl.col("a") + "!").head(3).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    narrow_first: KEEP 3 rows runs before WITH COLUMNS [col("a") + "!"].alias("b")
+    ...
     """
     if not isinstance(node, _Rows) or (isinstance(node, Native) and node.verb not in _KEEPERS):
         return node

@@ -20,6 +20,15 @@ def order_filters(node: Plan) -> Plan:
     Both filters must be row-wise: then each gives the same value on the rows the other leaves. The free
     predicate now also sees rows the asked one would have dropped, so it must be one that cannot raise
     (`safety`). Past a Sort its keys must be row-wise too, and the order of ties promised.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.filter(llm("q", returns=bool)).filter(pl.col("n") > 1).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    order_filters: FILTER col("n") > 1 runs before FILTER llm("q")
+    ...
     """
     if not isinstance(node, Filter) or not isinstance(below := node.input, Filter | Sort):
         return node

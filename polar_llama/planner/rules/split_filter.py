@@ -20,6 +20,15 @@ def split_filter(node: Plan) -> Plan:
     the operands may run one after the other if each gives the same value on the rows left by those
     before it: every operand but the first to run must be row-wise. The operands that read no answer
     run first, together, on the rows the filter was written for.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.filter(llm("q", returns=bool) & (pl.col("n") > 1)).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    split_filter: FILTER col("n") > 1 first, then FILTER llm("q")
+    ...
     """
     if not isinstance(node, Filter):
         return node

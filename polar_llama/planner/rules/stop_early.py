@@ -19,6 +19,15 @@ def stop_early(node: Plan) -> Plan:
     Safe when every step between the slice and the lowest answer is row-wise: then the rows that come out
     of a piece are those that would have come out of the whole, in the same order. The slice must count
     from the start and know its length; a negative offset needs the end of the frame.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> print(lf.filter(llm("q", returns=bool)).head(3).llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    stop_early: KEEP 3 rows stops asking when enough rows came out
+    ...
     """
     if not isinstance(node, Slice) or node.early or node.offset < 0 or node.length is None:
         return node

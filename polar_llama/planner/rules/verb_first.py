@@ -25,6 +25,16 @@ def verb_first(node: Plan) -> Plan:
     Safe, as for `narrow_first`, when no step of the verb reads a column that is made below it, and what is
     made is row-wise; and when the verb's slots are not in use below, by a call that is written twice.
     The verb's own answers are asked for the same rows as before, those below only for the rows it leaves.
+
+    >>> import polars as pl
+    >>> from polar_llama import llm
+    >>> lf = pl.LazyFrame({"q": ["?"], "n": [1]})
+    >>> lf = lf.with_columns(q=pl.coalesce("q", llm("{n}"))).filter(llm("Is {n} odd?", returns=bool))
+    >>> print(lf.llm.explain(verbose=True))
+    LOGICAL PLAN
+    ...
+    verb_first: FILTER llm("Is {n} odd?") runs before WITH COLUMNS col("q").coalesce([llm("{n}")]).alias("q")
+    ...
     """
     if not isinstance(node, Native) or node.verb != "drop":
         return node
