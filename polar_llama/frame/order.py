@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from polar_llama.planner.sieve import Predicate
 
 
+LEAST_ROWS, MOST_ROWS = 8, 4_096
+"""Rows that are asked at a time: enough to learn from, and enough to keep a provider busy."""
+
+
 class Order:
     """Picks the next predicate by its cost a row over the share of rows it drops, as seen so far.
 
@@ -30,6 +34,14 @@ class Order:
         self._predicates = predicates
         self._rate = rate
         self._seen: dict[tuple[int, frozenset[int]], tuple[int, int]] = {}
+        self._pieces = 0
+
+    def rows(self, window: int) -> int:
+        """How many rows to ask next: few while each predicate is tried first, then ever more."""
+        count = len(self._predicates)
+        doublings, self._pieces = self._pieces - count, self._pieces + 1
+        small = max(LEAST_ROWS, window // count)
+        return small if doublings < 0 else min(max(small, window) << min(doublings, 12), MOST_ROWS)
 
     def next(self, piece: pl.DataFrame, done: Sequence[Predicate]) -> Predicate | None:
         """The predicate to ask next for the rows that have passed those done; ties stay as written."""

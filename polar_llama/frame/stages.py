@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from polar_llama.planner.nodes import Answer
     from polar_llama.planner.sieve import Predicate
 
-LEAST_ROWS, MOST_ROWS = 8, 4_096
-"""Rows that are put through a sieve at a time: enough to learn from, and enough to keep a provider busy."""
-
 
 GUARDED = pl.QueryOptFlags(comm_subexpr_elim=False)
 """For what renders prompts. Of what two of them have in common Polars would make a column, evaluated in all rows:
@@ -36,10 +33,12 @@ class RunStages:
     Attributes:
         run: Who answers.
         engine: The Polars engine for their inputs.
+        orders: What has been seen of predicates in a row, by the identities of their expressions.
     """
 
     run: Run
     engine: Any
+    orders: dict[tuple[int, ...], Order] = field(default_factory=dict)
 
     def batches(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         """The input of a stage, in order."""
@@ -67,7 +66,9 @@ class RunStages:
 
     def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
         """The rows that pass all predicates, asked in the order that has turned out cheapest."""
-        order = Order(predicates, self.run.rate)
+        # The same predicates on the next piece of an early stop go on with what has been seen.
+        made = Order(predicates, self.run.rate)
+        order = self.orders.setdefault(tuple(id(p.expr) for p in predicates), made)
         read = {c for p in predicates for c in p.expr.meta.root_names()}
 
         def source(
@@ -75,8 +76,7 @@ class RunStages:
         ) -> Iterator[pl.DataFrame]:
             wanted = None if with_columns is None else _wanted({*with_columns, *read}, predicate, schema)
             pieces, left = Pieces(self.batches(kept(frame, wanted))), n_rows
-            sizes = first_sizes(self.run.window, len(predicates))
-            while left != 0 and (piece := pieces.take(next(sizes))) is not None:
+            while left != 0 and (piece := pieces.take(order.rows(self.run.window))) is not None:
                 done: list[Predicate] = []
                 while piece.height and (asked := order.next(piece, done)) is not None:
                     answered: list[pl.DataFrame] = []
@@ -155,16 +155,6 @@ def _read_by(step: Callable[[pl.LazyFrame], pl.LazyFrame], frame: pl.LazyFrame) 
 
     step(register_io_source(source, schema=schema))._collect_eager()
     return [c for c in schema if c in read]
-
-
-def first_sizes(window: int, predicates: int) -> Iterator[int]:
-    """Sizes of the pieces of a sieve: small ones while each predicate is tried first, then ever larger ones."""
-    small = max(LEAST_ROWS, window // predicates)
-    yield from [small] * predicates
-    size = max(small, window)
-    while True:
-        yield size
-        size = min(2 * size, MOST_ROWS)
 
 
 def reach(left: int, asked: int, passed: int, window: int) -> int:

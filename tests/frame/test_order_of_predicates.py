@@ -56,3 +56,18 @@ def test_within_a_tenth_of_the_best_order(
         found = pl.LazyFrame({"i": range(ROWS)}).filter(*asked).collect()
     assert found["i"].to_list() == [i for i in range(ROWS) if all(passes(i) for passes in PASSES.values())]
     assert emulator.stats().requests <= 1.1 * least_requests()
+
+
+@pytest.mark.parametrize("order", [("rare", "often"), ("often", "rare")], ids="-".join)
+def test_what_was_seen_counts_for_the_next_piece_of_an_early_stop(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]
+) -> None:
+    for name, value in emulator.environ().items():
+        monkeypatch.setenv(name, value)
+    emulator.reset()
+    with pll.session(model="openai:gpt-6-luna", cache="off", max_concurrency=32):
+        asked = [pll.llm(f"{name} {{i}}", returns=bool) for name in order]
+        found = pl.LazyFrame({"i": range(ROWS)}).filter(*asked).head(20).collect()
+    assert found["i"].to_list() == list(range(0, 400, 20))
+    best = 381 + 20  # of the rare one until 20 have passed, and these of the other
+    assert emulator.stats().requests < best + 32
