@@ -15,14 +15,14 @@ from hashlib import blake2b
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Literal
 
+import polars as pl
+
 from polar_llama.errors import PlanError
 from polar_llama.template import Template, Told, roots
 from polar_llama.types import error_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import polars as pl
 
     from polar_llama.types import AnswerType
 
@@ -50,6 +50,7 @@ class Call:
         cache: False asks again although the cache holds an answer.
         on_error: `"raise"`, `"null"`, `"struct"`, or None for the setting in force.
         conversation: Whether the prompt is a list of messages.
+        listed: Whether a prompt is a list of texts, each with an answer of its own.
         examples: Questions and their answers, as `Ask.examples`.
         embedding: Whether a vector is wanted, not an answer.
         dimensions: How long the vector is to be, or None.
@@ -66,6 +67,7 @@ class Call:
     cache: bool = True
     on_error: OnError | None = None
     conversation: bool = False
+    listed: bool = False
     examples: str = ""
     embedding: bool = False
     dimensions: int | None = None
@@ -73,7 +75,8 @@ class Call:
     @property
     def dtype(self) -> pl.DataType:
         """The dtype of the answered column."""
-        return error_dtype(self.returns.dtype) if self.on_error == "struct" else self.returns.dtype
+        one = error_dtype(self.returns.dtype) if self.on_error == "struct" else self.returns.dtype
+        return pl.List(one) if self.listed else one
 
 
 @dataclass(frozen=True, slots=True, eq=False)

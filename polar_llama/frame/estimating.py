@@ -20,6 +20,7 @@ from polar_llama.exec.forecast import SCHEMA, Counting, Forecast
 from polar_llama.exec.run import Run
 from polar_llama.frame import leaf
 from polar_llama.frame.inference_frame import plan_of
+from polar_llama.frame.lists import texts
 from polar_llama.frame.reading import reading
 from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages, rendered
@@ -161,16 +162,27 @@ class _Counter:
 
     def counted(self, slots: Slots) -> Sequence[bool] | None:
         """Count a stage; None if Polars fails on rows that the run may never see."""
-        columns = [Counting(a.column, a.call, known) for a, known in zip(slots.answers, slots.known, strict=True)]
-        # As a run reads them: without an order Polars may take other rows for a limit.
+        exact = slots.exact and self.whole
+        columns = list(map(Counting, (a.column for a in slots.answers), (a.call for a in slots.answers), slots.known))
         try:
-            return self.forecast.count(
-                rendered(slots.frame), columns, exact=slots.exact and self.whole, most=slots.most
-            )
+            if not any(column.call.listed for column in columns):
+                return self.forecast.count(rendered(slots.frame), columns, exact=exact, most=slots.most)
+            return [self._counted_alone(slots.frame, column, exact=exact, most=slots.most) for column in columns]
         except pl.exceptions.PolarsError:
             if slots.exact:
                 raise
             return None
+
+    def _counted_alone(self, frame: pl.LazyFrame, column: Counting, *, exact: bool, most: int | None) -> bool:
+        """Count one column of a stage; of lists, each of their texts."""
+        if not column.call.listed:
+            return self.forecast.count(rendered(frame), [column], exact=exact, most=most)[0]
+        if not column.known:
+            self.forecast.unbounded([column.call])
+            return False
+        items = (texts(batch.get_column(column.column)) for batch in rendered(frame))
+        listed = Counting("text", replace(column.call, listed=False), known=True)
+        return self.forecast.count(items, [listed], exact=exact, most=None)[0]
 
     def unbounded(self, calls: Sequence[Call]) -> None:
         """Note calls of which nothing can be said."""

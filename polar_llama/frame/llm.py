@@ -44,8 +44,9 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
 
     Args:
         prompt: A column's name; or a template, `"Is this polite? {message}"`, whose `{column}` fields
-            Polars fills (`{{` and `}}` are braces); or any expression of text, or of lists of
-            `{role, content}` messages. A null prompt, or any null field, gives a null answer and no request.
+            Polars fills (`{{` and `}}` are braces); or any expression of text, of lists of texts (answered by lists),
+            or of lists of `{role, content}` messages. A null prompt, or any null field, gives a null answer and no
+            request.
         returns: What the answer is, as a Python type: `str`, `bool`, `int`, `float`, `Literal[...]`, an
             `Enum`, `date`, `datetime`, `list[T]`, `Optional[T]`, or a Pydantic model, `TypedDict` or dataclass.
         model: `"provider:model"`, such as `"openai:gpt-6-luna"`, or `"local"`; by default the setting.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,8 +10,10 @@ from polars.io.plugins import register_io_source
 
 from polar_llama.exec.run import Slot
 from polar_llama.frame.capture import ORIGINALS
+from polar_llama.frame.lists import relisted, texts
 from polar_llama.frame.order import Order
 from polar_llama.planner.nodes import Filter, Scan, Select, WithColumns, apply
+from polar_llama.planner.schema import changed, schema_of_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +51,11 @@ class RunStages:
 
     def answer(self, frame: pl.LazyFrame, answers: Sequence[Answer], schema: pl.Schema) -> pl.LazyFrame:
         """The frame with its slots answered."""
-        slots = [Slot(a.column, a.call) for a in answers]
+        for listed in (a for a in answers if a.call.listed):
+            frame = self._answer_lists(frame, listed)
+        slots = [Slot(a.column, a.call) for a in answers if not a.call.listed]
+        if not slots:
+            return frame
 
         def source(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
@@ -63,6 +69,31 @@ class RunStages:
                 yield projected(batch, predicate, with_columns)
 
         return register_io_source(source, schema=schema, explain_name="polar_llama", is_pure=False)
+
+    def _answer_lists(self, frame: pl.LazyFrame, answer: Answer) -> pl.LazyFrame:
+        """The frame with a slot answered that holds lists of prompts."""
+        schema = changed(schema_of_native(frame), {answer.column: answer.call.dtype})
+        slot = Slot("text", replace(answer.call, listed=False))
+
+        def source(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            limited = frame if n_rows is None else frame.slice(0, n_rows)
+            wanted = list(schema) if with_columns is None else _wanted(with_columns, predicate, schema)
+            for batch in self.batches(kept(limited, wanted)):
+                if answer.column in wanted:
+                    prompts = batch.get_column(answer.column)
+                    asked = texts(prompts)
+                    answered = [asked.clear().cast({"text": slot.call.dtype})]
+                    for found in self.run.answer([asked], [slot], heartbeat=True):
+                        answered.append(found)
+                        if found.is_empty():  # a sign of life
+                            yield projected(schema.to_frame(), predicate, with_columns)
+                    answers = relisted(prompts, pl.concat(answered), answer.call.dtype)
+                    batch = batch.with_columns(answers)  # noqa: PLW2901
+                yield projected(batch, predicate, with_columns)
+
+        return register_io_source(source, schema=schema, explain_name="polar_llama lists", is_pure=False)
 
     def sieve(self, frame: pl.LazyFrame, predicates: Sequence[Predicate], schema: pl.Schema) -> pl.LazyFrame:
         """The rows that pass all predicates, asked in the order that has turned out cheapest."""

@@ -11,7 +11,9 @@ from polar_llama.planner.selectors import pinned_expr, visible
 from polar_llama.template import Template, Told
 
 
-def render(source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation: bool = False) -> tuple[pl.Expr, bool]:
+def render(
+    source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation: bool = False, several: bool = True
+) -> tuple[pl.Expr, bool]:
     """The expression that renders a prompt, and whether the prompt is a conversation.
 
     Numbers are written plainly, dates and times in ISO form, structs and lists as JSON. Any null
@@ -21,6 +23,7 @@ def render(source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation
         source: What was written.
         schema: The columns there are.
         conversation: Whether text is known to be the JSON of messages, or of one message.
+        several: Whether it may be a list of texts, as it then stays.
 
     Raises:
         PlanError: If a column is missing, or a dtype cannot be a prompt.
@@ -36,13 +39,13 @@ def render(source: pl.Expr | Template | Told, schema: pl.Schema, *, conversation
         return pl.concat_str(parts), False
     if isinstance(source, Told):
         return _told(source, schema, conversation=conversation), True
-    prompt, messages = _checked(source, schema)
+    prompt, messages = _checked(source, schema, several=several and not conversation)
     return (_listed(prompt), True) if conversation and not messages else (prompt, messages)
 
 
 def _told(source: Told, schema: pl.Schema, *, conversation: bool) -> pl.Expr:
     """A conversation: what stands beside the prompt, and the prompt."""
-    prompt, conversation = render(source.prompt, schema, conversation=conversation)
+    prompt, conversation = render(source.prompt, schema, conversation=conversation, several=False)
     if conversation and source.images:
         msg = "images= goes with a text; in a conversation, images are parts of a message's content"
         raise PlanError(msg)
@@ -112,11 +115,11 @@ def known(schema: pl.Schema) -> str:
     return "its columns are " + ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
 
 
-def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
+def _checked(prompt: pl.Expr, schema: pl.Schema, *, several: bool = False) -> tuple[pl.Expr, bool]:
     if prompt.meta.has_multiple_outputs():
         prompt = _one_column(prompt, schema)
     dtype = _dtype(prompt, schema)
-    if dtype == pl.String:
+    if dtype == pl.String or (several and dtype == pl.List(pl.String)):
         return prompt, False
     if dtype in (pl.Null, pl.Categorical, pl.Enum):
         return prompt.cast(pl.String), False
@@ -125,7 +128,7 @@ def _checked(prompt: pl.Expr, schema: pl.Schema) -> tuple[pl.Expr, bool]:
         if {"role", "content"} <= names:
             return _json(prompt), True
     msg = (
-        f"a prompt must be text, or a list of {{role, content}} messages, but {shown(prompt)} is {dtype}. "
+        f"a prompt must be text, or a list of texts or of {{role, content}} messages, but {shown(prompt)} is {dtype}. "
         'Hint: write a template, as in llm("{column}"), or cast to pl.String'
     )
     raise PlanError(msg)

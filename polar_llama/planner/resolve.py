@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars.selectors as cs
 
-from polar_llama.call import PREFIX
+from polar_llama.call import PREFIX, is_answer
 from polar_llama.errors import PlanError
 from polar_llama.planner.nodes import (
     Aggregate,
@@ -72,6 +72,9 @@ def _resolved(node: Plan, below: tuple[Plan, ...], on_error: OnError) -> Plan:
             return Answer(below[0], node.column, call, changed(schemas[0], {node.column: call.dtype}))
         case Select() | WithColumns() | Aggregate():
             node = replace(node, items=tuple(_rendered(i, schemas[0]) for i in node.items))
+            schema = after(node, schemas)
+            items = tuple(_listed(i, schema, in_groups=isinstance(node, Aggregate)) for i in node.items)
+            return with_inputs(node, below, items=items, schema=schema)
         case Native():
             if node.verb == "drop":  # the selector must mean the same when dtypes are still the slots'
                 gone = set(schemas[0]) - set(after(node, schemas))
@@ -99,6 +102,22 @@ def _rendered(item: Item, before: pl.Schema) -> Item:
         call: Call = replace(item.call, conversation=True) if conversation else item.call
         return replace(item, call=call, expr=expr)
     return item
+
+
+def _listed(item: Item, schema: pl.Schema, *, in_groups: bool) -> Item:
+    """A prompt that is a list of texts has an answer for each. Of a prompt in a grouping only the schema tells."""
+    if not isinstance(item, Prompt) or not isinstance(schema[item.column], pl.List):
+        return item
+    if item.call.embedding:
+        msg = f"{item.call.label}: a list of texts has no embedding. Hint: explode() the list first"
+        raise PlanError(msg)
+    if in_groups and is_answer(item.column):
+        msg = (
+            f"{item.call.label} gives a list of answers for each group here, while the expression around it is for "
+            'one answer. Hint: name the answers first, llm(...).alias("a"), and compute with them in a verb after'
+        )
+        raise PlanError(msg)
+    return replace(item, call=replace(item.call, listed=True))
 
 
 def _check_names(schema: pl.Schema) -> None:

@@ -36,7 +36,7 @@ def sieve(node: Plan) -> tuple[list[Predicate], Plan] | None:
     while isinstance(node, Filter):
         answers, below = unstack(node.input)
         read = reads([node.predicate])
-        alone = bool(answers) and all(touches(read, [a.column]) for a in answers)
+        alone = bool(answers) and all(touches(read, [a.column]) and not a.call.listed for a in answers)
         shared = any(touches(reads([p.expr]), [a.column]) for p in found for a in answers)
         if not alone or shared or not row_wise(node.predicate) or not cannot_raise(node.predicate, node.schema):
             break

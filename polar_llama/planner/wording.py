@@ -73,7 +73,7 @@ def line(node: Plan) -> str:  # noqa: PLR0911, C901 -- one line a node
         case Join():
             return _line(node.verb.upper().replace("_", " "), _join(node))
         case Answer():
-            return _line("ANSWER", f"{asked(node)} as {node.call.returns.dtype}")
+            return _line("ANSWER", f"{asked(node)} as {node.call.dtype}")
         case Native():
             return _line(node.verb.upper().replace("_", " "), _arguments(node))
 

@@ -24,6 +24,7 @@ import polar_llama as pll
 from polar_llama import settings
 from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
+from polar_llama.frame.lists import relisted, texts
 from polar_llama.frame.running import collected
 from polar_llama.frame.stages import GUARDED
 from polar_llama.planner.lower import lower
@@ -219,10 +220,14 @@ class PureStages:
         rows: pl.DataFrame = ORIGINALS["collect"](frame, engine="in-memory", optimizations=GUARDED)
         for one in answers:
             returns = one.call.returns
-            prompts = rows[one.column].to_list()
-            self.asked.update((returns.schema, p) for p in prompts if p is not None)
-            values = [None if p is None else answer(p, returns.annotation) for p in prompts]
-            rows = rows.with_columns(returns.series(one.column, values))
+            prompts = rows[one.column].alias("prompts")
+            items = texts(prompts)["text"] if one.call.listed else prompts
+            self.asked.update((returns.schema, p) for p in items.to_list() if p is not None)
+            answers = [None if p is None else answer(p, returns.annotation) for p in items.to_list()]
+            values = returns.series("text", answers)
+            if one.call.listed:
+                values = relisted(prompts, texts(prompts).with_columns(values), one.call.dtype)
+            rows = rows.with_columns(values.alias(one.column))
             assert rows.schema[one.column] == schema[one.column], "a stage gives the dtypes it has promised"
         return rows.lazy()
 
