@@ -463,8 +463,8 @@ class Step:
             f"a={self.call()}",
             f"a=llm(pl.lit('c')), b=pl.col('{self.column()}').first()",
             f"a={self.text(1)}.first()",
-            f"a=llm(pl.col('{text}').unique(maintain_order=True), returns={self.one('str', 'bool', 'Person')})",
-            f"a=llm(pl.col('{text}').filter({self.boolean(0)}))",
+            f"a=llm(pl.format('{{}}', '{text}').unique(maintain_order=True), returns={self.one('str', 'bool')})",
+            f"a=llm(pl.format('{{}}', '{text}').filter({self.boolean(0)}))",
             f"a=pl.col('{self.column()}').filter({self.boolean(0)}).first()",
             f"a=llm(pl.format('{{}} of {{}}', pl.col('{text}').first(), pl.len()), returns=bool)",
         ]

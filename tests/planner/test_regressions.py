@@ -36,6 +36,13 @@ FOUND = {
     "a_guarded_cast_in_the_masks_of_two_prompts": Case(
         (".with_columns(a=pl.when(pl.when('c').then(pl.col('s').cast(int) > 0)).then(llm('q')).otherwise(llm('s')))",)
     ),
+    # A prompt of one value under a condition of one value had one row.
+    "a_constant_prompt_under_an_aggregate": Case(
+        (
+            ".with_columns(q=pl.lit('new'))",
+            ".remove((llm(pl.lit('c'), returns=int) > 1), (pl.len() > 2).eq_missing(pl.col('q').is_null()))",
+        )
+    ),
     # The names of fields were taken for names of the whole predicate, and taken away.
     "fields_of_a_struct_in_a_predicate": Case(
         (

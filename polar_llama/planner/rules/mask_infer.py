@@ -9,7 +9,7 @@ import polars as pl
 
 from polar_llama.call import is_answer
 from polar_llama.planner.answers import stack, unstack
-from polar_llama.planner.exprs import conjuncts
+from polar_llama.planner.exprs import conjuncts, per_row, row_wise
 from polar_llama.planner.masks import Rows, any_of, needed
 from polar_llama.planner.nodes import Answer, Filter, Prompt, Select, WithColumns, expression
 from polar_llama.planner.resolve import schema_of
@@ -88,7 +88,9 @@ def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[With
     _, prompt = found
     assert prompt.expr is not None  # noqa: S101 -- resolve() renders every prompt
     first = _conditions(answers, answer, mask)
-    if mask is None or mask is True or first is None:
+    # Of a constant and a condition that may be one value for all rows Polars does not always make a column.
+    is_one = isinstance(mask, pl.Expr) and not row_wise(mask) and not per_row(prompt.expr)
+    if mask is None or mask is True or first is None or is_one:
         return stack(_replaced(base, replace(prompt, masked=True)), answers)
     matters = pl.lit(mask) if isinstance(mask, bool) else mask
     new = replace(prompt, expr=pl.when(matters).then(prompt.expr), masked=True)
