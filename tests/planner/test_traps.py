@@ -308,6 +308,8 @@ def _beside(w: pl.Expr) -> Query:
     return lambda lf, llm: lf.with_columns(a=llm("q")).with_columns(w=w).filter(pl.col("v") != 3)
 
 
+NUMBERED = pl.LazyFrame({"q": ["p", "r", "s"], "f": [1.5, float("nan"), None]})
+
 FILTERS: dict[str, Trap] = {
     **{
         f"filter_past_nonrowwise, {name}": (D, _beside(w), 4, 2)
@@ -419,6 +421,8 @@ FILTERS: dict[str, Trap] = {
     ),
     "cache": (D, lambda lf, llm: lf.with_columns(a=llm("q")).cache().filter(pl.col("i") < 2).lazy().clone(), 4, 1),
     "drop_nulls": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls(), 4, 4),
+    "drop_nans": (NUMBERED, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nans(), 3, 3),
+    "drop_nans, subset": (NUMBERED, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nans("f"), 3, 2),
     "drop_nulls, subset": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls("g"), 4, 3),
     "fill_null": (D, lambda lf, llm: lf.with_columns(a=llm("q")).fill_null("z"), 4, 4),
     "fill_null, of another dtype": (D, lambda lf, llm: lf.with_columns(a=llm("q", returns=int)).fill_null("z"), 4, 4),
@@ -474,6 +478,12 @@ HEIGHTS: dict[str, Trap] = {
         lambda lf, llm: lf.with_columns(a=llm("q")).explode("n"),
         4,
         3,
+    ),
+    "explode_empty": (
+        pl.LazyFrame({"q": ["p", "r", "s"], "n": [[1], [], None]}),
+        lambda lf, llm: lf.with_columns(a=llm("q")).explode("n"),
+        3,
+        2,
     ),
     "explode_answer": (D, lambda lf, llm: lf.with_columns(a=llm("q", returns=list[str])).explode("a"), 4, 4),
     "unnest_answer": (D, lambda lf, llm: lf.with_columns(a=llm("q", returns=Person)).unnest("a"), 4, 4),
