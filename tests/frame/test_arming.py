@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import threading
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -153,6 +154,18 @@ def test_the_table_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(pll.PlanError, match="100 other calls were written since"):
         small().lazy().select(first)
     assert_frame_equal(frame.collect(), small().select(kept=naive("the first {q}")))
+
+
+def test_functions_that_cannot_be_pickled_are_never_taken_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "MAX_INTERNED", 1)
+    monkeypatch.setattr(call, "_table", type(call._table)())
+
+    def named() -> str:
+        lock = threading.Lock()
+        prompt = pl.col("q").map_batches(lambda s: (lock, s)[1], return_dtype=pl.String)
+        return pll.llm(prompt).meta.root_names()[0]
+
+    assert len({named() for _ in range(50)}) == 50
 
 
 UNCAPTURABLE: dict[str, tuple[str, Callable[[pl.LazyFrame], Any]]] = {
