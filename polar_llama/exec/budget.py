@@ -21,6 +21,7 @@ from polar_llama.exec.tokens import BYTES_A_TOKEN, FIRST_ANSWER
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
+    from polar_llama.call import Call
     from polar_llama.exec.base import Tally
     from polar_llama.exec.price import Price
 
@@ -55,6 +56,14 @@ class Meter:
     largest: int = 0
     longest: int = 0
     _written: int = 0
+
+    @classmethod
+    def of(cls, call: Call, tally: Tally, price: Price) -> Meter:
+        """The meter of a call: an embedding writes nothing, and of media bytes tell little."""
+        overhead = sum(len((text or "").encode()) for text in (call.system, call.returns.schema, call.examples))
+        is_bounded = call.max_tokens is not None and not (call.embedding or call.conversation)
+        max_tokens = 0 if call.embedding else call.max_tokens
+        return cls(tally, price, overhead=overhead, max_tokens=max_tokens, is_bounded=is_bounded)
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""

@@ -251,10 +251,7 @@ class Run:
                 "Leave max_cost out, or limit the requests instead: max_requests"
             )
             raise ConfigurationError(msg)
-        overhead = sum(len((text or "").encode()) for text in (call.system, call.returns.schema, call.examples))
-        is_bounded = call.max_tokens is not None and not (call.embedding or call.conversation)
-        max_tokens = 0 if call.embedding else call.max_tokens
-        return Meter(tally, known, overhead=overhead, max_tokens=max_tokens, is_bounded=is_bounded)
+        return Meter.of(call, tally, known)
 
 
 def named(call: Call, settings: Settings) -> str:

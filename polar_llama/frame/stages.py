@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from polar_llama.planner.sieve import Predicate
 
 
-GUARDED = pl.QueryOptFlags(comm_subexpr_elim=False)
+GUARDED = pl.QueryOptFlags(comm_subexpr_elim=False, cluster_with_columns=False)
 """For what renders prompts. Of what two of them have in common Polars would make a column, evaluated in all rows:
-in those as well that a condition of theirs leaves out, because it would fail there."""
+in those as well that a condition of theirs leaves out, because it would fail there. And where it makes one step of
+two that add columns, an expression may read a column as it is after its own step (Polars 2.1)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

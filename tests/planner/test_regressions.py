@@ -36,6 +36,14 @@ FOUND = {
     "a_guarded_cast_in_the_masks_of_two_prompts": Case(
         (".with_columns(a=pl.when(pl.when('c').then(pl.col('s').cast(int) > 0)).then(llm('q')).otherwise(llm('s')))",)
     ),
+    # Polars made one step of two, in which the prompt of `v` read the new `x`.
+    "a_prompt_of_a_column_that_its_verb_replaces": Case(
+        (
+            ".with_columns(x=llm('s', returns=bool | None)).with_columns(cs.integer() * 2)",
+            ".with_columns(x=llm(pl.format('on {}', 'q'), returns=int), b=pl.col('v'), v=llm('{x}', returns=int))",
+        ),
+        (1, 2, 3, 4),
+    ),
     # A prompt of one value under a condition of one value had one row.
     "a_constant_prompt_under_an_aggregate": Case(
         (
