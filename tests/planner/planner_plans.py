@@ -526,8 +526,9 @@ class Step:
             f".select_seq('{self.column()}', a={self.text(1)})",
             ".pipe(lambda d: pl.SQLContext(t=d).execute('select *, upper(q) as u from t where i > 0'))",
             ".pipe(lambda d: pl.SQLContext(t=d).execute('select k, min(i) as i from t group by k order by i, k'))",
-            f".top_k({self.number(1, 3)}, by=['{number}', 'i'], reverse=[{self.one('True', 'False')}, False])",
-            f".bottom_k({self.number(1, 3)}, by=['{number}', 'i'])",
+            f".with_row_index('_r').top_k({self.number(1, 3)}, by=['{number}', '_r'], "
+            f"reverse=[{self.one('True', 'False')}, False])",
+            f".with_row_index('_r').bottom_k({self.number(1, 3)}, by=['{number}', '_r'])",
             ".pipe(lambda d: pl.concat([d.select('i', 'q'), d.select(pl.exclude('i', 'q'))], how='horizontal'))",
             ".pipe(lambda d: pl.concat([d, other.with_columns(a=llm('{k}'))], how='align_left'))",
             ".pipe(lambda d: pl.align_frames(d, other, on='k', how='left')[0])",
