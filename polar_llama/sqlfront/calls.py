@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from sqlglot import exp
 from polar_llama.call import written
 from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.llm import llm
-from polar_llama.sqlfront.dtypes import answer_annotation
+from polar_llama.sqlfront.writing import readable, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from polar_llama.call import Call
+    from polar_llama.sqlfront.dtypes import Types
 
 FUNCTIONS = frozenset({"llm", "llm_bool", "llm_class"})
 OPTIONS = ("returns", "model", "system", "temperature", "max_tokens", "seed", "options", "cache", "on_error")
@@ -84,7 +85,9 @@ def prompt_of(call: exp.Expr) -> exp.Expr:
     return exp.Null()
 
 
-def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Written:
+def read_call(
+    node: exp.Expr, connection: duckdb.DuckDBPyConnection, types: Types, parameters: Mapping[str, Any]
+) -> Written:
     """What a call asks for.
 
     Raises:
@@ -106,7 +109,7 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
         raise PlanError(f"{name}() has no option {unknown[0]!r}; its options are {', '.join(allowed)}")
     values = {key: constant(f"{name}({key} := …)", value, connection, parameters) for key, value in named.items()}
     returns = _returns(name, positional, values, connection, parameters)
-    annotation, kind = answer_annotation(connection, returns)
+    annotation, kind = types.answer(returns)
     options = values.pop("options", None)
     if isinstance(options, str):
         options = _json(options)
@@ -114,13 +117,15 @@ def read_call(node: exp.Expr, connection: duckdb.DuckDBPyConnection, parameters:
         expr = llm(pl.col("prompt"), returns=annotation, options=options, **values)
     except ConfigurationError as error:
         raise PlanError(str(error)) from None
-    call = replace(
-        written(expr.meta.root_names()[0]).call,
-        label=_short(node.sql("duckdb", normalize_functions="lower").replace('"', "")),
-    )
+    call = written(expr.meta.root_names()[0]).call
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"
     return Written(call, positional[0], kind)
+
+
+def label_of(node: exp.Expr) -> str:
+    """How a call was written, for people."""
+    return _short(readable(node).replace('"', ""))
 
 
 def _returns(
@@ -139,7 +144,7 @@ def _returns(
             raise PlanError(
                 "llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])"
             )
-        return "ENUM(" + ", ".join(exp.Literal.string(label).sql("duckdb") for label in labels) + ")"
+        return "ENUM(" + ", ".join(text(exp.Literal.string(label)) for label in labels) + ")"
     returns = values.pop("returns", "VARCHAR")
     if not isinstance(returns, str):
         raise PlanError("llm(returns := …) takes the text of a DuckDB type: llm(question, returns := 'BOOLEAN')")
@@ -152,12 +157,15 @@ def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, paramet
     Raises:
         PlanError: If it reads a column, or DuckDB cannot compute it.
     """
+    texts = value.expressions if isinstance(value, exp.Array) else [value]
+    if all(isinstance(t, exp.Literal) and t.is_string for t in texts):  # as it nearly always is
+        return [t.name for t in texts] if isinstance(value, exp.Array) else value.name
     if any(isinstance(n, exp.Column | exp.Query) or is_call(n) for n in value.walk()):
         raise PlanError(
-            f"{what} must be constant, not {_short(value.sql('duckdb'))}: one call has one setting for all rows"
+            f"{what} must be constant, not {_short(readable(value))}: one call has one setting for all rows"
         )
     try:
-        query = f"SELECT {value.sql('duckdb')}"
+        query = f"SELECT {text(value)}"
         ((found,),) = con.execute(query, parameters_in(query, parameters) or None).fetchall()
     except duckdb.Error as error:
         raise PlanError(f"{what}: {str(error).splitlines()[0]}") from None

@@ -11,7 +11,8 @@ from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
 from polar_llama.sqlfront.relation import Column, Stage
-from polar_llama.sqlfront.syntax import all_of, conjuncts, is_constant, text
+from polar_llama.sqlfront.syntax import all_of, conjuncts, is_constant
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
 
     def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
         body.set("expressions", [e.copy() for e in inner if e is not None])
-        return scope.with_ctes(body if domain is None else domain.around(body))
+        return body if domain is None else domain.around(body)
 
     low = Lowering(scope.planning, eager=not asked)
     outputs = [low.rewrite(i.expr) for i in items]
@@ -70,13 +71,13 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     sorted_after = any(holds_call(k) for k, _ in keys)
     if not low.inner:
         low.hoist(exp.Literal.number(1))
-    kinds = [kind for _, kind in scope.planning.describe(text(with_items(low.inner)))]
+    kinds = [kind for _, kind in scope.described(with_items(low.inner))]
     around = kinds[len(low.inner) :]
     low.prepare(kinds)
 
     suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked or whole else select)
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
-    frame = scope.planning.frame(with_items(low.inner), kinds, suffix)
+    frame = scope.planning.frame(scope.sql(with_items(low.inner)), kinds, suffix)
     for number, predicate in enumerate(predicates):
         frame = _filtered(frame, predicate, low, f"p{number}")
     if sorted_after:

@@ -82,7 +82,7 @@ class Cutter:
     def _ctes(self, with_: exp.With, query: exp.Query) -> None:
         self._scope.recursive |= bool(with_.args.get("recursive"))
         for number, cte in enumerate(with_.expressions):
-            if any(c.alias.lower() == cte.alias.lower() for c in self._scope.ctes):
+            if any(c.name == cte.alias.lower() for c in self._scope.ctes):
                 raise PlanError(
                     f"the CTE name {cte.alias!r} is used twice, one inside the other. Hint: give one another name"
                 )
@@ -91,7 +91,7 @@ class Cutter:
                 if isinstance(cte.this, exp.Select):
                     pull_cte(self._scope, cte, [query, *with_.expressions[number + 1 :]])
                 cte.set("this", self.nested(cte.this))
-            self._scope.ctes.append(cte)
+            self._scope.add(cte)
 
     def _one(self, query: exp.Query) -> Stage | exp.Query:
         if any(holds_call(query.args.get(k)) for k in ("limit", "offset")):

@@ -12,7 +12,8 @@ from itertools import count
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total, text
+from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total
+from polar_llama.sqlfront.writing import text
 
 _numbers = count()
 

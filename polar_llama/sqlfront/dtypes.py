@@ -54,9 +54,14 @@ class Types:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Know the types of a connection, its own ones included."""
         self._connection = connection
-        ((zone,),) = connection.execute("SELECT current_setting('TimeZone')").fetchall()
-        self._zone = zone
         self._known: dict[str, tuple[pl.DataType | None, bool]] = {}
+        self._answers: dict[str, tuple[Any, str]] = {}
+
+    def answer(self, returns: str) -> tuple[Any, str]:
+        """`answer_annotation` of this connection."""
+        if returns not in self._answers:
+            self._answers[returns] = answer_annotation(self._connection, returns)
+        return self._answers[returns]
 
     def dtype(self, kind: str) -> pl.DataType:
         """The dtype of a column of that type; String for one that no frame holds, such as INTERVAL."""
@@ -70,10 +75,17 @@ class Types:
         """SQL that gives a column of a frame its type back."""
         return column if self._of(kind)[1] else f"CAST({column} AS {kind})"
 
+    def _zone(self, kind: str) -> str:
+        """The connection's time zone, where a type has one."""
+        if "TIME ZONE" not in kind:
+            return "UTC"
+        ((zone,),) = self._connection.execute("SELECT current_setting('TimeZone')").fetchall()
+        return str(zone)
+
     def _of(self, kind: str) -> tuple[pl.DataType | None, bool]:
         if kind not in self._known:
             try:
-                self._known[kind] = _dtype(duckdb.sqltype(kind, connection=self._connection), self._zone)
+                self._known[kind] = _dtype(duckdb.sqltype(kind, connection=self._connection), self._zone(kind))
             except duckdb.Error:
                 self._known[kind] = None, False
         return self._known[kind]

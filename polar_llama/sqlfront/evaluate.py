@@ -10,7 +10,7 @@ import polars as pl
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import parameters_in
-from polar_llama.sqlfront.syntax import text
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

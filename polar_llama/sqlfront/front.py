@@ -19,8 +19,9 @@ from polar_llama.sqlfront.database import Database
 from polar_llama.sqlfront.naming import result_names
 from polar_llama.sqlfront.planning import Planning
 from polar_llama.sqlfront.relation import Stage
-from polar_llama.sqlfront.syntax import NOW, text
+from polar_llama.sqlfront.syntax import NOW
 from polar_llama.sqlfront.tables import connect_tables, given
+from polar_llama.sqlfront.writing import text, without_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,7 @@ def parsed(query: str) -> exp.Query:
             "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
         )
     tree = trees[0]
+    without_positions(tree)
     if any(
         p.this is not None and not all(isinstance(e, exp.In) for e in p.expressions) for p in tree.find_all(exp.Pivot)
     ):
@@ -144,8 +146,9 @@ def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFram
             columns = [pl.col(c.sent).alias(n) for c, n in zip(found.columns, names, strict=True)]
             return found.frame.select(columns)
         tree = found
-    kinds = [kind for _, kind in planning.describe(text(tree))]
-    frame = planning.frame(tree, kinds)
+    whole = text(tree)
+    kinds = [kind for _, kind in planning.describe(whole)]
+    frame = planning.frame(whole, kinds)
     return frame.select([pl.col(f"c{i}").alias(n) for i, n in enumerate(names)])
 
 

@@ -19,7 +19,8 @@ from polar_llama.sqlfront.calls import holds_call, is_call
 from polar_llama.sqlfront.evaluate import evaluated
 from polar_llama.sqlfront.guards import as_case, branches
 from polar_llama.sqlfront.native import Typed, native
-from polar_llama.sqlfront.syntax import fresh_column, is_constant, is_total, is_unit, is_value, is_volatile, text
+from polar_llama.sqlfront.syntax import fresh_column, is_constant, is_total, is_unit, is_value, is_volatile
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

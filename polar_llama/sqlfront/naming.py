@@ -9,7 +9,8 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import is_multiple, text
+from polar_llama.sqlfront.syntax import is_multiple
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     import duckdb

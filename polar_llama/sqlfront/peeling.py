@@ -19,8 +19,8 @@ from polar_llama.sqlfront.syntax import (
     is_value,
     is_windowed,
     outermost,
-    text,
 )
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

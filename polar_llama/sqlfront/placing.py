@@ -11,7 +11,8 @@ from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
 from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, keys_of, reads_groups
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import Item, source_of
-from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, text
+from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

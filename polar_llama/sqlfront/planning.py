@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from sqlglot import exp, parse_one
 
 from polar_llama import settings
 from polar_llama.frame.inference_frame import InferenceFrame
-from polar_llama.sqlfront.calls import parameters_in, read_call
+from polar_llama.sqlfront.calls import Written, label_of, parameters_in, prompt_of, read_call
 from polar_llama.sqlfront.database import described
 from polar_llama.sqlfront.dtypes import Types
 from polar_llama.sqlfront.relation import Column, Relation, Stage
-from polar_llama.sqlfront.syntax import text
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
 
-    from polar_llama.sqlfront.calls import Written
     from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.database import Database
 
 PART = "polar_llama part "
 TABLE = "polar_llama_table_"
+_TABLES = re.compile(rf"\b{TABLE}\d+\b")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,8 @@ class Planning:
         self.tables: dict[str, Any] = {}
         self._connection = connection
         self._numbers = count()
-        self._calls: dict[str, Written] = {}
+        self._calls: dict[tuple[object, ...], Written] = {}
+        self._described: dict[str, list[tuple[str, str]]] = {}
 
     def add_table(self, frame: Any, empty: Any) -> str:
         """Make a frame known to DuckDB, by a frame without rows as far as planning goes; gives its name."""
@@ -68,13 +71,26 @@ class Planning:
 
     def describe(self, query: str) -> list[tuple[str, str]]:
         """Names and types of a query's columns, without running it."""
-        return described(self._connection, query, parameters_in(query, self.parameters))
+        if query not in self._described:
+            self._described[query] = described(self._connection, query, parameters_in(query, self.parameters))
+        return self._described[query]
 
     def call(self, node: exp.Expr) -> Written:
         """What a call asks for."""
-        key = text(node)
+        found, prompt = self._options(node), prompt_of(node)
+        return Written(replace(found.call, label=label_of(node)), prompt, found.kind)
+
+    def kind(self, node: exp.Expr) -> str:
+        """DuckDB's type of a call's answer."""
+        return self._options(node).kind
+
+    def _options(self, node: exp.Expr) -> Written:
+        """What all calls with the same options ask for."""
+        prompt = prompt_of(node)
+        given = [a for a in node.expressions if a is not prompt and a.args.get("expression") is not prompt]
+        key = node.name.lower(), len(given) < len(node.expressions), *map(text, given)
         if key not in self._calls:
-            self._calls[key] = read_call(node, self._connection, self.parameters)
+            self._calls[key] = read_call(node, self._connection, self.types, self.parameters)
         return self._calls[key]
 
     def parts_of(self, star: exp.Expr, number: int) -> list[exp.Column]:
@@ -90,30 +106,29 @@ class Planning:
         """How DuckDB names expressions, whatever their columns are."""
         found = []
         for item in items:
-            query = exp.Literal.string(f"SELECT {text(item)}").sql("duckdb")
+            query = text(exp.Literal.string(f"SELECT {text(item)}"))
             ((shown,),) = self._connection.execute(
                 f"SELECT json_deserialize_sql(json_serialize_sql({query}))"
             ).fetchall()
             found.append(shown.removeprefix("SELECT "))
         return found
 
-    def frame(self, body: exp.Expr, kinds: list[str], suffix: str = "") -> InferenceFrame:
+    def frame(self, body: str, kinds: list[str], suffix: str = "") -> InferenceFrame:
         """A query without calls as a frame with columns `c0, c1, …`, read lazily."""
         columns = tuple(
             Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind))
             for i, kind in enumerate(kinds)
         )
-        used = {t.name for t in body.find_all(exp.Table) if t.name.startswith(TABLE)}
-        tables = {n: self.tables[n] for n in self.tables if n in used}
-        parameters = parameters_in(f"{text(body)}{suffix}", self.parameters)
-        relation = Relation(self.database, text(body), columns, suffix, tables, parameters)
+        tables = {n: self.tables[n] for n in _TABLES.findall(body)}
+        parameters = parameters_in(f"{body}{suffix}", self.parameters)
+        relation = Relation(self.database, body, columns, suffix, tables, parameters)
         return InferenceFrame._of(relation.scan(settings.current()))
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
-        table = self.add_table(stage, stage.frame.collect_schema().to_frame())
+        table = self.add_table(stage, pl.DataFrame(schema={c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
         columns = [
-            f"{self.types.restored(c.sent, c.kind)} AS {exp.to_identifier(name, quoted=True).sql('duckdb')}"
+            f"{self.types.restored(c.sent, c.kind)} AS {text(exp.to_identifier(name, quoted=True))}"
             for c, name in zip(stage.columns, names, strict=True)
         ]
         source = table

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlglot import exp, parse_one
+from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
-from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, text
+from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         Its columns; `ORDER BY`, `GROUP BY` and the rest refer to no alias and no position any more.
     """
     source = source_of(select)
-    columns = {name.lower() for name, _ in describe(source.select("*"))} if select.args.get("from_") else set()
+    columns = _hidden(select, source, describe)
     _inline_windows(select)
     items: list[Item] = []
     aliases: dict[str, exp.Expr] = {}
@@ -62,6 +62,15 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
     _order(select, items, aliases, free)
     select.set("expressions", [i.expr for i in items])
     return items
+
+
+def _hidden(select: exp.Select, source: exp.Select, describe: Describe) -> set[str]:
+    """The columns of FROM, in lower case, where an alias of the same name may be hidden by one."""
+    aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
+    read = {n.name.lower() for n in walk(select) if isinstance(n, exp.Column) and not n.table}
+    if not aliases & read or not select.args.get("from_"):
+        return set()
+    return {name.lower() for name, _ in describe(source.select("*"))}
 
 
 def source_of(select: exp.Select) -> exp.Select:
@@ -195,11 +204,11 @@ def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
 
 def stubbed(node: Tree, planning: Planning) -> Tree:
     """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
-    found: Tree = node.transform(lambda n: _stub(n, planning) if is_call(n) else n)  # type: ignore[assignment]
-    return found
-
-
-def _stub(node: exp.Expr, planning: Planning) -> exp.Expr:
-    kind = planning.call(node).kind
-    inner = stubbed(planning.call(node).prompt, planning)
-    return parse_one(f"CAST(CASE WHEN ({text(inner)}) IS NULL THEN NULL END AS {kind})", dialect="duckdb")
+    root = exp.Tuple(expressions=[node.copy()])
+    calls = [(n, planning.kind(n)) for n in root.walk() if is_call(n)]
+    for call, kind in reversed(calls):  # those in a prompt come first
+        prompt = exp.Is(this=exp.Paren(this=prompt_of(call)), expression=exp.Null())
+        null = exp.Case(ifs=[exp.If(this=prompt, true=exp.Null())])
+        call.replace(exp.Cast(this=null, to=exp.DataType(this=exp.DType.USERDEFINED, kind=kind)))
+    stub: Tree = root.expressions[0].pop()
+    return stub

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
 from sqlglot import exp
 
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import text
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.planning import Planning
+
+
+@dataclass(slots=True, eq=False)
+class Visible:
+    """A CTE, without calls, that later parts of the query may read.
+
+    Attributes:
+        name: Its name, in lower case.
+        text: Its SQL.
+        reads: The names it reads, in lower case.
+        outline: SQL of a CTE with the same name and columns, and no more in it; None where there is none.
+    """
+
+    name: str
+    text: str
+    reads: frozenset[str]
+    outline: str | None = None
 
 
 class Scope:
@@ -20,7 +38,7 @@ class Scope:
 
     Attributes:
         planning: The query.
-        ctes: The CTEs that are visible, without calls.
+        ctes: The CTEs that are visible.
         recursive: Whether one of them is recursive.
         domain: The row around, inside a correlated subquery.
     """
@@ -28,7 +46,7 @@ class Scope:
     def __init__(self, planning: Planning) -> None:
         """Start outside of everything."""
         self.planning = planning
-        self.ctes: list[exp.CTE] = []
+        self.ctes: list[Visible] = []
         self.recursive = False
         self.domain: Domain | None = None
 
@@ -36,16 +54,43 @@ class Scope:
         """The domain, if a query reads it."""
         return self.domain if self.domain is not None and self.domain.is_read_by(query) else None
 
-    def with_ctes(self, query: exp.Query) -> exp.Query:
-        """A query with the CTEs that it needs."""
-        needed = _needed(query, self.ctes)
-        if not needed:
+    def add(self, cte: exp.CTE) -> None:
+        """From here on a CTE is visible."""
+        found = Visible(cte.alias.lower(), text(cte), _names_in(cte.this))
+        if not self.recursive:
+            found.outline = self._outline(found, text(cte.args["alias"].this))
+        self.ctes.append(found)
+
+    def _outline(self, cte: Visible, name: str) -> str:
+        columns = self.planning.describe(self._behind(f"FROM {name}", [*self._needed(cte.reads, brief=True), cte.text]))
+        listed = ", ".join(f"CAST(NULL AS {kind}) AS {text(exp.to_identifier(n, quoted=True))}" for n, kind in columns)
+        return f"{name} AS (SELECT {listed})"
+
+    def sql(self, query: exp.Query, *, brief: bool = False) -> str:
+        """The SQL of a query with the CTEs that it needs; in `brief`, only what it takes to learn its columns."""
+        before = self._needed(_names_in(query), brief=brief)
+        own = query.args.get("with_") if before else None
+        if own is None:
+            return self._behind(text(query), before)
+        bare = query.copy()
+        bare.set("with_", None)
+        return self._behind(text(bare), [*before, *map(text, own.expressions)], recursive=bool(own.args["recursive"]))
+
+    def _behind(self, query: str, ctes: list[str], *, recursive: bool = False) -> str:
+        if not ctes:
             return query
-        copy = query.copy()
-        own = copy.args.get("with_")
-        every = [*(c.copy() for c in needed), *(own.expressions if own is not None else [])]
-        copy.set("with_", exp.With(expressions=every, recursive=self.recursive or None))
-        return copy
+        return f"WITH {'RECURSIVE ' if recursive or self.recursive else ''}{', '.join(ctes)} {query}"
+
+    def _needed(self, names: frozenset[str], *, brief: bool) -> list[str]:
+        """The CTEs that a query reads, and those that they read."""
+        read = set(names)
+        found: list[str] = []
+        for cte in reversed(self.ctes):
+            if cte.name in read:
+                outline = cte.outline if brief else None
+                found.append(outline or cte.text)
+                read |= frozenset() if outline else cte.reads
+        return found[::-1]
 
     def describe(self, query: exp.Query) -> list[tuple[str, str]]:
         """Names and types of a query without calls.
@@ -54,7 +99,14 @@ class Scope:
             duckdb.Error: What DuckDB says of the query.
         """
         domain = self.domain_of(query)
-        return self.planning.describe(text(self.with_ctes(query if domain is None else domain.around(query))))
+        return self.described(query if domain is None else domain.around(query))
+
+    def described(self, query: exp.Query) -> list[tuple[str, str]]:
+        """The same of a query that reads no row around it."""
+        try:
+            return self.planning.describe(self.sql(query, brief=True))
+        except duckdb.Error:  # a type whose name DuckDB does not read, or an error to tell as it is
+            return self.planning.describe(self.sql(query))
 
     def means(self, query: exp.Query, *, around: bool = True) -> bool:
         """Whether DuckDB can describe a query, its calls aside; `around` lets it read the row around it."""
@@ -70,12 +122,5 @@ class Scope:
         return True
 
 
-def _needed(query: exp.Expr, ctes: list[exp.CTE]) -> list[exp.CTE]:
-    """The CTEs that a query reads, and those that they read."""
-    names = {t.name.lower() for t in query.find_all(exp.Table) if not t.db}
-    found: list[exp.CTE] = []
-    for cte in reversed(ctes):
-        if cte.alias.lower() in names:
-            found.append(cte)
-            names |= {t.name.lower() for t in cte.this.find_all(exp.Table) if not t.db}
-    return found[::-1]
+def _names_in(query: exp.Expr) -> frozenset[str]:
+    return frozenset(t.name.lower() for t in query.find_all(exp.Table) if not t.db)

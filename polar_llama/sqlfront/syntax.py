@@ -31,11 +31,6 @@ _VOLATILE = frozenset(
 NOW = frozenset({"now", "get_current_timestamp", "transaction_timestamp", "today", "get_current_time"})
 
 
-def text(node: exp.Expr) -> str:
-    """A tree as DuckDB's SQL."""
-    return node.sql("duckdb", normalize_functions=False, comments=False)
-
-
 @cache
 def _aggregates() -> frozenset[str]:
     with duckdb.connect(":memory:") as connection:

@@ -1,0 +1,41 @@
+"""From text to trees, and back."""
+
+from __future__ import annotations
+
+from threading import local
+
+from sqlglot import Dialect, exp
+
+_POSITIONS = frozenset({"line", "col", "start", "end"})
+_LEAVES = (exp.Column, exp.Identifier, exp.Literal, exp.Placeholder)
+"""What is written without being rewritten, and so needs no copy."""
+
+
+class _Writers(local):
+    """sqlglot makes a new writer for every text, which takes longer than the text of a column."""
+
+    def __init__(self) -> None:
+        dialect = Dialect.get_or_raise("duckdb")
+        self.text = dialect.generator(normalize_functions=False, comments=False).generate
+        self.label = dialect.generator(normalize_functions="lower", comments=False).generate
+
+
+_writers = _Writers()
+
+
+def text(node: exp.Expr) -> str:
+    """A tree as DuckDB's SQL."""
+    return _writers.text(node, copy=not isinstance(node, _LEAVES))
+
+
+def readable(node: exp.Expr) -> str:
+    """A tree as SQL for people."""
+    return " ".join(_writers.label(node).split())
+
+
+def without_positions(tree: exp.Expr) -> None:
+    """Forget comments and where in the text a node stood, in place: copying them takes as long as copying the tree."""
+    for node in tree.walk():
+        node.comments = None
+        if node._meta is not None and node._meta.keys() <= _POSITIONS:
+            node._meta = None
