@@ -71,13 +71,16 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     sorted_after = any(holds_call(k) for k, _ in keys)
     if not low.inner:
         low.hoist(exp.Literal.number(1))
-    kinds = [kind for _, kind in scope.described(with_items(low.inner))]
+    known, piece = len(low.inner), scope.piece(with_items(low.inner))
+    kinds = [kind for _, kind in scope.described(piece)]
     around = kinds[len(low.inner) :]
     low.prepare(kinds)
 
     suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked or whole else select)
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
-    frame = scope.planning.frame(scope.sql(with_items(low.inner)), kinds, suffix)
+    if len(low.inner) > known:
+        piece = scope.piece(with_items(low.inner))
+    frame = scope.planning.frame(scope.sql(piece), kinds, suffix)
     for number, predicate in enumerate(predicates):
         frame = _filtered(frame, predicate, low, f"p{number}")
     if sorted_after:

@@ -15,6 +15,7 @@ from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total
 from polar_llama.sqlfront.writing import text
 
+READ = "polar_llama_read_"
 _numbers = count()
 
 
@@ -52,7 +53,7 @@ def detach(query: exp.Select) -> list[exp.Expr]:
         for column in list(condition.find_all(exp.Column)):
             key = text(column)
             if key not in names:
-                names[key] = f"polar_llama_read_{next(_numbers)}"
+                names[key] = f"{READ}{next(_numbers)}"
                 query.append("expressions", exp.alias_(column.copy(), names[key], quoted=True))
             column.replace(exp.column(names[key], quoted=True))
     return conditions

@@ -65,7 +65,9 @@ def evaluated(planning: Planning, nodes: Sequence[exp.Expr], known: Mapping[str,
     names = dict.fromkeys(c.name for node in nodes for c in node.find_all(exp.Column))
     nulls = ", ".join(f"CAST(NULL AS {known[n].kind}) AS {n}" for n in names) or "NULL"
     listed = ", ".join(f"{text(node)} AS e{i}" for i, node in enumerate(nodes))
-    kinds = [kind for _, kind in planning.describe(f"SELECT {listed} FROM (SELECT {nulls})")]  # noqa: S608
+    kinds = [_kind(node, known) for node in nodes]
+    if "" in kinds:
+        kinds = [kind for _, kind in planning.describe(f"SELECT {listed} FROM (SELECT {nulls})")]  # noqa: S608
     restored = ", ".join(f"{types.restored(n, known[n].kind)} AS {n}" for n in names)
     fields = ", ".join(f"'e{i}': {types.sent(f'e{i}', kind)}" for i, kind in enumerate(kinds))
     query = f"SELECT {{{fields}}} FROM (SELECT {listed} FROM (SELECT {restored} FROM"  # noqa: S608
@@ -73,3 +75,14 @@ def evaluated(planning: Planning, nodes: Sequence[exp.Expr], known: Mapping[str,
     function = Evaluation(planning.database, query, dtype, parameters_in(query, planning.parameters))
     rows = pl.struct([known[n].expr.alias(n) for n in names])
     return rows.map_batches(function, return_dtype=dtype, is_elementwise=True), kinds
+
+
+def _kind(node: exp.Expr, known: Mapping[str, Typed]) -> str:
+    """The type of an expression, where it is plain to see that it is text; as it is of most prompts with a guard."""
+    if isinstance(node, exp.Case):
+        values = [*(b.args["true"] for b in node.args["ifs"]), node.args.get("default") or exp.Null()]
+        kinds = {_kind(v, known) for v in values if not isinstance(v, exp.Null)}
+        return "VARCHAR" if kinds == {"VARCHAR"} else ""
+    if isinstance(node, exp.Literal):
+        return "VARCHAR" if node.is_string else ""
+    return known[node.name].kind if isinstance(node, exp.Column) and known[node.name].kind == "VARCHAR" else ""

@@ -52,26 +52,30 @@ class Planning:
         self.types = Types(connection)
         self.parts: dict[str, Part] = {}
         self.tables: dict[str, Any] = {}
+        self._unseen: dict[str, Any] = {}
         self._connection = connection
         self._numbers = count()
         self._calls: dict[tuple[object, ...], Written] = {}
         self._described: dict[str, list[tuple[str, str]]] = {}
 
     def add_table(self, frame: Any, empty: Any) -> str:
-        """Make a frame known to DuckDB, by a frame without rows as far as planning goes; gives its name."""
+        """Make a frame known, to DuckDB by one without rows as far as planning goes; gives its name."""
         name = f"{TABLE}{next(self._numbers)}"
         self.tables[name] = frame
-        self._connection.register(name, empty)
+        self._unseen[name] = empty
         return name
 
     def forget(self) -> None:
-        """Leave nothing behind on the connection."""
-        for name in self.tables:
-            self._connection.unregister(name)
+        """Leave nothing behind on the user's connection; ours is closed."""
+        if not self.database.owned:
+            for name in self.tables.keys() - self._unseen.keys():
+                self._connection.unregister(name)
 
     def describe(self, query: str) -> list[tuple[str, str]]:
         """Names and types of a query's columns, without running it."""
         if query not in self._described:
+            for name in self._unseen.keys() & set(_TABLES.findall(query)):
+                self._connection.register(name, self._unseen.pop(name))
             self._described[query] = described(self._connection, query, parameters_in(query, self.parameters))
         return self._described[query]
 
@@ -140,4 +144,6 @@ class Planning:
             source = f"(SELECT * FROM {table} WHERE {' AND '.join(matched)}) AS k"  # noqa: S608 -- pieces of the query
         found = parse_one(f"SELECT {', '.join(columns)} FROM {source}", dialect="duckdb")  # noqa: S608
         assert isinstance(found, exp.Select)  # noqa: S101
+        if domain is None:
+            self._described[text(found)] = [(n, c.kind) for n, c in zip(names, stage.columns, strict=True)]
         return found

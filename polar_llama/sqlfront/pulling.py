@@ -14,7 +14,7 @@ import duckdb
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
-from polar_llama.sqlfront.detaching import can_detach, detach
+from polar_llama.sqlfront.detaching import READ, can_detach, detach
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import holds_aggregate
 
@@ -52,18 +52,20 @@ def pull(select: exp.Select, describe: Describe) -> None:
 
 def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     """Let a CTE keep its prompts: whoever reads it asks, as if it were a derived table. In place."""
-    query = cte.this
-    pull(query, scope.describe)
+    pull(cte.this, scope.describe)
+    query = cte.this.copy()
     if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
-        return
-    names = [name for name, _ in scope.describe(stubbed(query, scope.planning))]
-    if len({n.lower() for n in names}) != len(names):
         return
     conditions = detach(query) if can_detach(query) else []
     slots = slots_of(query) or {}
-    fill(query, slots)
     if not slots and not conditions:
         return
+    fill(query, slots)
+    bare = query if slots else stubbed(query, scope.planning)
+    names = [name for name, _ in scope.describe(bare) if not name.startswith(READ)]
+    if len({n.lower() for n in names}) != len(names):
+        return
+    cte.set("this", query)
     view = exp.Select()
     for column in [exp.column(n, quoted=True) for n in names]:
         call = slots.get(column.name.lower())

@@ -33,6 +33,23 @@ class Visible:
     outline: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The SQL of a query without the CTEs around it.
+
+    Attributes:
+        text: The query, without CTEs.
+        reads: The names it reads, in lower case.
+        ctes: Its own CTEs.
+        recursive: Whether one of these may be recursive.
+    """
+
+    text: str
+    reads: frozenset[str]
+    ctes: tuple[str, ...] = ()
+    recursive: bool = False
+
+
 class Scope:
     """Grows and shrinks while a query is walked.
 
@@ -58,28 +75,28 @@ class Scope:
         """From here on a CTE is visible."""
         found = Visible(cte.alias.lower(), text(cte), _names_in(cte.this))
         if not self.recursive:
-            found.outline = self._outline(found, text(cte.args["alias"].this))
+            alias = cte.args["alias"]
+            names = [i.name for i in alias.args.get("columns") or []]
+            columns = self.described(self.piece(cte.this))
+            outlined = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
+            found.outline = f"{text(alias.this)} AS (SELECT {', '.join(_null(n, kind) for n, kind in outlined)})"
         self.ctes.append(found)
 
-    def _outline(self, cte: Visible, name: str) -> str:
-        columns = self.planning.describe(self._behind(f"FROM {name}", [*self._needed(cte.reads, brief=True), cte.text]))
-        listed = ", ".join(f"CAST(NULL AS {kind}) AS {text(exp.to_identifier(n, quoted=True))}" for n, kind in columns)
-        return f"{name} AS (SELECT {listed})"
-
-    def sql(self, query: exp.Query, *, brief: bool = False) -> str:
-        """The SQL of a query with the CTEs that it needs; in `brief`, only what it takes to learn its columns."""
-        before = self._needed(_names_in(query), brief=brief)
-        own = query.args.get("with_") if before else None
+    def piece(self, query: exp.Query) -> Piece:
+        """A query and what it reads."""
+        own = query.args.get("with_")
         if own is None:
-            return self._behind(text(query), before)
+            return Piece(text(query), _names_in(query))
         bare = query.copy()
         bare.set("with_", None)
-        return self._behind(text(bare), [*before, *map(text, own.expressions)], recursive=bool(own.args["recursive"]))
+        return Piece(text(bare), _names_in(query), tuple(map(text, own.expressions)), bool(own.args.get("recursive")))
 
-    def _behind(self, query: str, ctes: list[str], *, recursive: bool = False) -> str:
+    def sql(self, piece: Piece, *, brief: bool = False) -> str:
+        """The SQL of a query with the CTEs that it needs; in `brief`, only what it takes to learn its columns."""
+        ctes = [*self._needed(piece.reads, brief=brief), *piece.ctes]
         if not ctes:
-            return query
-        return f"WITH {'RECURSIVE ' if recursive or self.recursive else ''}{', '.join(ctes)} {query}"
+            return piece.text
+        return f"WITH {'RECURSIVE ' if piece.recursive or self.recursive else ''}{', '.join(ctes)} {piece.text}"
 
     def _needed(self, names: frozenset[str], *, brief: bool) -> list[str]:
         """The CTEs that a query reads, and those that they read."""
@@ -99,14 +116,14 @@ class Scope:
             duckdb.Error: What DuckDB says of the query.
         """
         domain = self.domain_of(query)
-        return self.described(query if domain is None else domain.around(query))
+        return self.described(self.piece(query if domain is None else domain.around(query)))
 
-    def described(self, query: exp.Query) -> list[tuple[str, str]]:
+    def described(self, piece: Piece) -> list[tuple[str, str]]:
         """The same of a query that reads no row around it."""
         try:
-            return self.planning.describe(self.sql(query, brief=True))
+            return self.planning.describe(self.sql(piece, brief=True))
         except duckdb.Error:  # a type whose name DuckDB does not read, or an error to tell as it is
-            return self.planning.describe(self.sql(query))
+            return self.planning.describe(self.sql(piece))
 
     def means(self, query: exp.Query, *, around: bool = True) -> bool:
         """Whether DuckDB can describe a query, its calls aside; `around` lets it read the row around it."""
@@ -124,3 +141,7 @@ class Scope:
 
 def _names_in(query: exp.Expr) -> frozenset[str]:
     return frozenset(t.name.lower() for t in query.find_all(exp.Table) if not t.db)
+
+
+def _null(name: str, kind: str) -> str:
+    return f"CAST(NULL AS {kind}) AS {text(exp.to_identifier(name, quoted=True))}"
