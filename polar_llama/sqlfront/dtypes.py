@@ -55,7 +55,7 @@ class Types:
         """Know the types of a connection, its own ones included."""
         self._connection = connection
         self._known: dict[str, tuple[pl.DataType | None, bool]] = {}
-        self._answers: dict[str, tuple[Any, str]] = {}
+        self._answers: dict[str, tuple[Any, str]] = {"VARCHAR": (str, "VARCHAR"), "BOOLEAN": (bool, "BOOLEAN")}
 
     def answer(self, returns: str) -> tuple[Any, str]:
         """`answer_annotation` of this connection."""
@@ -73,7 +73,11 @@ class Types:
 
     def restored(self, column: str, kind: str) -> str:
         """SQL that gives a column of a frame its type back."""
-        return column if self._of(kind)[1] else f"CAST({column} AS {kind})"
+        return column if self.returns_as(kind) else f"CAST({column} AS {kind})"
+
+    def returns_as(self, kind: str) -> bool:
+        """Whether a column of a frame comes back as the same type."""
+        return self._of(kind)[1]
 
     def _zone(self, kind: str) -> str:
         """The connection's time zone, where a type has one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-from sqlglot import exp, parse, tokenize
+from sqlglot import Dialect, exp, tokenize
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
@@ -76,8 +76,7 @@ def planned(
     external_access: bool,
 ) -> pl.LazyFrame:
     """Plan a query over frames by name."""
-    named = numbered(query)
-    tree = parsed(named)
+    tree, named = parsed(query)
     values = dict(parameters) if isinstance(parameters, Mapping) else {str(n): v for n, v in enumerate(parameters, 1)}
     database = Database(connection, external_access=external_access)
     with database.opened({}) as opened:
@@ -93,17 +92,21 @@ def planned(
             planning.forget()
 
 
-def parsed(query: str) -> exp.Query:
-    """The tree of a query.
+def parsed(query: str) -> tuple[exp.Query, str]:
+    """The tree of a query, and the query with its `?` as `$1`, `$2`, …, as they stand in it.
 
     Raises:
         PlanError: If it is not one SELECT.
     """
     try:
-        trees = [t for t in parse(query, read="duckdb") if t is not None]
+        tokens = tokenize(query, read="duckdb")
+        marks = [t for t in tokens if t.token_type is TokenType.PLACEHOLDER]
+        for number, mark in reversed(list(enumerate(marks, 1))):
+            query = f"{query[: mark.start]}${number}{query[mark.end + 1 :]}"
+        tokens = tokenize(query, read="duckdb") if marks else tokens
+        trees = [t for t in Dialect.get_or_raise("duckdb").parser().parse(tokens, query) if t is not None]
     except SqlglotError as error:
-        reason = str(error).splitlines()[0]
-        raise PlanError(f"the query cannot be read: {reason}") from None
+        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
         raise PlanError(
             "sql() runs one SELECT (or FROM, VALUES, WITH, PIVOT). "
@@ -121,22 +124,7 @@ def parsed(query: str) -> exp.Query:
         raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
     if isinstance(tree, exp.Values):
         tree = exp.Select(expressions=[exp.Star()]).from_(tree)
-    return tree  # type: ignore[return-value]
-
-
-def numbered(query: str) -> str:
-    """A query whose `?` are `$1`, `$2`, …, as they stand in it.
-
-    Raises:
-        PlanError: If it is not even text of SQL.
-    """
-    try:
-        marks = [t for t in tokenize(query, read="duckdb") if t.token_type is TokenType.PLACEHOLDER]
-    except SqlglotError as error:
-        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
-    for number, mark in reversed(list(enumerate(marks, 1))):
-        query = f"{query[: mark.start]}${number}{query[mark.end + 1 :]}"
-    return query
+    return tree, query  # type: ignore[return-value]
 
 
 def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFrame:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_multiple
-from polar_llama.sqlfront.writing import text
+from polar_llama.sqlfront.writing import spent, text
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +37,7 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
     for select in tree.find_all(exp.Select):
         for item in [i for i in select.expressions if _unnamed(i)]:
             item.replace(exp.alias_(item.copy(), planning.names_of([item])[0], quoted=True))
-    return different([name for name, _ in planning.describe(text(stubbed(tree, planning)))])
+    return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])
 
 
 def _unnamed(item: exp.Expr) -> bool:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from sqlglot import exp, parse_one
+from sqlglot import exp
 
 from polar_llama import settings
 from polar_llama.frame.inference_frame import InferenceFrame
@@ -16,7 +16,7 @@ from polar_llama.sqlfront.calls import Written, label_of, parameters_in, prompt_
 from polar_llama.sqlfront.database import described
 from polar_llama.sqlfront.dtypes import Types
 from polar_llama.sqlfront.relation import Column, Relation, Stage
-from polar_llama.sqlfront.writing import text
+from polar_llama.sqlfront.writing import text, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,19 +131,20 @@ class Planning:
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
         table = self.add_table(stage, pl.DataFrame(schema={c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
-        columns = [
-            f"{self.types.restored(c.sent, c.kind)} AS {text(exp.to_identifier(name, quoted=True))}"
-            for c, name in zip(stage.columns, names, strict=True)
-        ]
-        source = table
+        items = [exp.alias_(self._restored(c), name, quoted=True) for c, name in zip(stage.columns, names, strict=True)]
+        found = exp.Select(expressions=items).from_(exp.to_table(table))
         if domain is not None:
             matched = [
-                f"{self.types.restored(key.sent, key.kind)} IS NOT DISTINCT FROM {text(reference)}"
+                exp.NullSafeEQ(this=self._restored(key), expression=reference.copy())
                 for key, reference in zip(stage.keys, domain.references, strict=True)
             ]
-            source = f"(SELECT * FROM {table} WHERE {' AND '.join(matched)}) AS k"  # noqa: S608 -- pieces of the query
-        found = parse_one(f"SELECT {', '.join(columns)} FROM {source}", dialect="duckdb")  # noqa: S608
-        assert isinstance(found, exp.Select)  # noqa: S101
-        if domain is None:
+            inner = exp.Select(expressions=[exp.Star()]).from_(exp.to_table(table)).where(*matched)
+            found.set("from_", exp.From(this=inner.subquery("k")))
+        else:
             self._described[text(found)] = [(n, c.kind) for n, c in zip(names, stage.columns, strict=True)]
         return found
+
+    def _restored(self, column: Column) -> exp.Expr:
+        """A column of a frame, of its own type again."""
+        sent = exp.column(column.sent, quoted=True)
+        return sent if self.types.returns_as(column.kind) else typed(sent, column.kind)

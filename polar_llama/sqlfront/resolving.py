@@ -10,6 +10,7 @@ from sqlglot import exp
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
 from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple
+from polar_llama.sqlfront.writing import typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -209,6 +210,6 @@ def stubbed(node: Tree, planning: Planning) -> Tree:
     for call, kind in reversed(calls):  # those in a prompt come first
         prompt = exp.Is(this=exp.Paren(this=prompt_of(call)), expression=exp.Null())
         null = exp.Case(ifs=[exp.If(this=prompt, true=exp.Null())])
-        call.replace(exp.Cast(this=null, to=exp.DataType(this=exp.DType.USERDEFINED, kind=kind)))
+        call.replace(typed(null, kind))
     stub: Tree = root.expressions[0].pop()
     return stub

@@ -28,6 +28,16 @@ def text(node: exp.Expr) -> str:
     return _writers.text(node, copy=not isinstance(node, _LEAVES))
 
 
+def spent(node: exp.Expr) -> str:
+    """The SQL of a tree that is not needed any more; writing it may change it."""
+    return _writers.text(node, copy=False)
+
+
+def typed(node: exp.Expr, kind: str) -> exp.Cast:
+    """A cast to a type of DuckDB, as it names it."""
+    return exp.Cast(this=node, to=exp.DataType(this=exp.DType.USERDEFINED, kind=kind))
+
+
 def readable(node: exp.Expr) -> str:
     """A tree as SQL for people."""
     return " ".join(_writers.label(node).split())
