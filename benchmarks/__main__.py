@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import cached, cpu, faults, importing, overhead, throughput
+from benchmarks import cached, cpu, faults, importing, overhead, sql, throughput
 
 LINES = {
     "distinct": throughput.distinct,
@@ -18,6 +18,8 @@ LINES = {
     "crowded": faults.crowded,
     "armed": overhead.armed,
     "planning": overhead.planning,
+    "sql": sql.planned,
+    "filtered": sql.filtered,
     "imported": importing.imported,
 }
 

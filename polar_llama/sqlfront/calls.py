@@ -56,8 +56,19 @@ def calls_in(node: exp.Expr | None, *, nested: bool = False) -> list[exp.Expr]:
 
 def walk(node: exp.Expr, *, nested: bool = False) -> Iterator[exp.Expr]:
     """A node and all below it; not what is below a query inside it, unless asked for."""
-    prune = None if nested else lambda n: n is not node and isinstance(n, exp.Query | exp.Subquery)
-    yield from node.walk(bfs=False, prune=prune)
+    todo = [node]
+    while todo:
+        found = todo.pop()
+        yield found
+        if not nested and found is not node and isinstance(found, exp.Query):
+            continue
+        below = []
+        for value in found.args.values():  # by hand: a query is looked through many times
+            if value.__class__ is list:
+                below += [v for v in value if isinstance(v, exp.Expr)]
+            elif isinstance(value, exp.Expr):
+                below.append(value)
+        todo += reversed(below)
 
 
 def holds_call(node: exp.Expr | None) -> bool:
@@ -67,7 +78,7 @@ def holds_call(node: exp.Expr | None) -> bool:
         found = todo.pop()
         if found.__class__ is exp.Anonymous and is_call(found):
             return True
-        for value in found.args.values():  # by hand: a query is looked through many times
+        for value in found.args.values():
             if value.__class__ is list:
                 todo += [v for v in value if isinstance(v, exp.Expr)]
             elif isinstance(value, exp.Expr):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
+from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.writing import text
 
@@ -140,7 +141,7 @@ class Scope:
 
 
 def _names_in(query: exp.Expr) -> frozenset[str]:
-    return frozenset(t.name.lower() for t in query.find_all(exp.Table) if not t.db)
+    return frozenset(t.name.lower() for t in walk(query, nested=True) if isinstance(t, exp.Table) and not t.db)
 
 
 def _null(name: str, kind: str) -> str:

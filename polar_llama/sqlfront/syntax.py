@@ -126,7 +126,7 @@ def is_total(node: exp.Expr) -> bool:
     """Whether computing an expression for rows that are dropped later cannot raise an error."""
     return all(
         found.to.is_type("text", "varchar") if isinstance(found, exp.Cast) else isinstance(found, _TOTAL)
-        for found in node.walk()
+        for found in walk(node, nested=True)
     )
 
 
@@ -134,7 +134,7 @@ def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
     return any(
         isinstance(n, exp.Rand | exp.Uuid) or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
-        for n in node.walk()
+        for n in walk(node, nested=True)
     )
 
 
@@ -143,7 +143,7 @@ def is_constant(node: exp.Expr) -> bool:
     return not is_volatile(node) and not any(
         isinstance(n, exp.Column | exp.Query | exp.Window | exp.Star | exp.Columns | exp.Unnest | exp.Explode)
         or is_call(n)
-        for n in node.walk()
+        for n in walk(node, nested=True)
     )
 
 
