@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import duckdb
 import polars as pl
+import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polar_llama.frame.capture import ORIGINALS
@@ -15,6 +17,7 @@ from polar_llama.frame.inference_frame import InferenceFrame, plan_of
 from polar_llama.frame.leaf import STAND_IN, Leaf
 from polar_llama.frame.scope import LEAF, leaf_built, tokens, tokens_of
 from polar_llama.planner.nodes import Scan
+from polar_llama.sqlfront.holding import held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,24 +150,27 @@ class Reader:
         relation, failures = self.relation, list[BaseException]()
         dtypes = {c.name: c.dtype for c in relation.columns if wanted is None or c.name in wanted}
         try:
-            tables = {n: self._readable(n, t, failures) for n, t in relation.tables.items()}
-            for batch in _batches(relation, relation.sql(wanted, rows), tables):
-                yield _frame(batch, dtypes)
+            with ExitStack() as stack:
+                tables = {n: self._readable(n, t, failures, stack) for n, t in relation.tables.items()}
+                for batch in _batches(relation, relation.sql(wanted, rows), tables):
+                    yield _frame(batch, dtypes)
         except duckdb.Error:
             if failures:
                 raise failures[0] from None
             raise
 
-    def _readable(self, name: str, table: Any, failures: list[BaseException]) -> Any:
+    def _readable(self, name: str, table: Any, failures: list[BaseException], stack: ExitStack) -> Any:
         """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""
-        if not isinstance(table, Stage):
-            # A leaf somewhere in it may need the very connection that would read it.
-            waits = isinstance(table, pl.LazyFrame) and not self.relation.database.owned and tokens([table])
-            return ORIGINALS["collect"](table) if waits else table
-        leaf = self.leaves[name]
-        native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
+        owned = self.relation.database.owned
+        if isinstance(table, Stage):
+            leaf = self.leaves[name]
+            native = register_io_source(Told(leaf, failures), schema=leaf.schema(), explain_name="polar_llama")
+        elif owned or not isinstance(table, pl.LazyFrame) or not tokens([table]):
+            return table
+        else:  # a leaf somewhere in it may need the very connection that would read it
+            native = table
         # The user's connection must be free while there is something to wait for.
-        return native if self.relation.database.owned else ORIGINALS["collect"](native)
+        return native if owned else stack.enter_context(held(*_arrow(native))).table()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if STAND_IN.get() is None:
@@ -197,9 +203,18 @@ def _batches(relation: Relation, query: str, tables: Mapping[str, Any]) -> Itera
         with relation.database.opened(tables) as connection:
             yield from connection.sql(query, params=parameters).to_arrow_reader(BATCH)
         return
-    with relation.database.opened(tables) as connection:  # one query at a time: it is over before the next begins
-        table = connection.sql(query, params=parameters).to_arrow_table()
-    yield from table.to_batches(BATCH)
+    with ExitStack() as stack:
+        with relation.database.opened(tables) as connection:  # it takes one query at a time: over before the next
+            reader = connection.sql(query, params=parameters).to_arrow_reader(BATCH)
+            rows = stack.enter_context(held(reader.schema, reader))
+        yield from rows
+
+
+def _arrow(frame: pl.LazyFrame) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """A frame in batches; without categories, of which a file has one list only."""
+    plain = frame.with_columns(cs.categorical().cast(pl.String))
+    batches = ORIGINALS["collect_batches"](plain, maintain_order=True, lazy=True)
+    return plain.collect_schema().to_frame().to_arrow().schema, (b for f in batches for b in f.to_arrow().to_batches())
 
 
 def _frame(batch: Any, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
