@@ -109,11 +109,16 @@ _TYPED_NAME = re.compile(r"llm_int\(((?:[^()]|\([^()]*\))*?)\)")
 _TYPED = re.compile(r"llm\(((?:[^()]|\([^()]*\))*?), returns := 'BIGINT'\)", re.IGNORECASE)
 
 
+def typed(query: str) -> str:
+    """A query whose typed calls are functions of plain DuckDB."""
+    return _TYPED.sub(r"llm_int(\1)", query)
+
+
 def expected(
     con: duckdb.DuckDBPyConnection, query: str, parameters: Any = None
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Names and rows that plain DuckDB gives."""
-    done = con.execute(_TYPED.sub(r"llm_int(\1)", query), parameters)
+    done = con.execute(typed(query), parameters)
     return [d[0] for d in done.description], done.fetchall()
 
 
