@@ -80,6 +80,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
     if len(low.inner) > known:
         piece = scope.piece(with_items(low.inner))
+    scope.compute(piece.reads)
     frame = scope.planning.frame(scope.sql(piece), kinds, suffix)
     for number, predicate in enumerate(predicates):
         frame = _filtered(frame, predicate, low, f"p{number}")

@@ -75,6 +75,7 @@ class Cutter:
             self._ctes(with_, query)
         found = self._one(query)
         if with_ is not None and not isinstance(found, Stage):
+            self._scope.compute(self._scope.piece(found).reads)
             found.set("with_", with_)
         del self._scope.ctes[depth:]
         return found
@@ -86,12 +87,13 @@ class Cutter:
                 raise PlanError(
                     f"the CTE name {cte.alias!r} is used twice, one inside the other. Hint: give one another name"
                 )
+            volatile = self._scope.is_volatile(cte.this)
             if holds_call(cte.this):
                 _check_not_recursive(with_, cte)
-                if isinstance(cte.this, exp.Select):
+                if isinstance(cte.this, exp.Select) and not volatile:
                     pull_cte(self._scope, cte, [query, *with_.expressions[number + 1 :]])
                 cte.set("this", self.nested(cte.this))
-            self._scope.add(cte)
+            self._scope.add(cte, volatile=volatile)
 
     def _one(self, query: exp.Query) -> Stage | exp.Query:
         if any(holds_call(query.args.get(k)) for k in ("limit", "offset")):
@@ -153,6 +155,11 @@ class Cutter:
             raise PlanError(
                 "a call inside a correlated subquery of another one cannot be planned. "
                 "Hint: ask in a CTE first and use its column"
+            )
+        if self._scope.is_volatile(around):
+            raise PlanError(
+                "a call in a correlated subquery beside random values in FROM cannot be planned. "
+                "Hint: compute those first, CREATE TABLE ... AS, or as a frame, and read that"
             )
         where = select.args.get("where")
         free = [c for c in conjuncts(where and where.this) if not holds_call(c) and not is_volatile(c)]

@@ -115,6 +115,8 @@ def _dtype(kind: Any, zone: str) -> tuple[pl.DataType | None, bool]:  # noqa: PL
             return _inside([parts["child"]], zone, lambda inner: pl.List(inner[0]))
         case "array":
             return _inside([parts["child"]], zone, lambda inner: pl.Array(inner[0], parts["size"]))
+        case "map":
+            return _inside([parts["key"], parts["value"]], zone, lambda inner: pl.Map(*inner))
         case "struct":
             names = list(parts)
             return _inside(

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from polar_llama.call import intern
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
 from polar_llama.sqlfront.evaluate import evaluated
 from polar_llama.sqlfront.guards import as_case, branches
 from polar_llama.sqlfront.native import Typed, native
@@ -69,6 +69,10 @@ class Lowering:
             self.inner += [part.star.copy(), *[None] * (part.count - 1)]
         return fresh_column(f"c{self._stars[key] + part.index}")
 
+    def _reads_part(self, node: exp.Expr) -> bool:
+        parts = self.planning.parts
+        return bool(parts) and any(isinstance(n, exp.Column) and n.name in parts for n in walk(node))
+
     def rewrite(self, node: exp.Expr, *, truth: bool = False) -> exp.Expr:  # noqa: PLR0911 -- one a kind of node
         """An expression over columns of the inner query and answers; `truth` if it only matters where it is true."""
         part = self.planning.parts.get(node.name) if isinstance(node, exp.Column) else None
@@ -77,7 +81,7 @@ class Lowering:
         if not holds_call(node):
             if is_constant(node):
                 return node.copy()
-            if is_value(node) and (self._eager or is_total(node) or is_unit(node)):
+            if is_value(node) and (self._eager or is_total(node) or is_unit(node)) and not self._reads_part(node):
                 return self.hoist(node)
         elif is_call(node):
             return self._answer(node)

@@ -33,10 +33,10 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
     if first is not None and any(_unnamed(i) for i in first.expressions):
         for item, name in zip(list(first.expressions), _texts(connection, query, first), strict=True):
             if _unnamed(item):
-                item.replace(exp.alias_(item.copy(), name, quoted=True))
+                item.replace(_as(item, name))
     for select in tree.find_all(exp.Select):
         for item in [i for i in select.expressions if _unnamed(i)]:
-            item.replace(exp.alias_(item.copy(), planning.names_of([item])[0], quoted=True))
+            item.replace(_as(item, planning.names_of([item])[0]))
     return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])
 
 
@@ -44,6 +44,11 @@ def _unnamed(item: exp.Expr) -> bool:
     if isinstance(item, exp.Dot) and not holds_call(item):
         return False  # DuckDB may take it for a column of a table
     return not isinstance(item, exp.Alias | exp.Column | exp.Star) and not is_multiple(item)
+
+
+def _as(item: exp.Expr, name: str) -> exp.Alias:
+    """An item under a name; `exp.alias_` would give a subquery the name of a table."""
+    return exp.Alias(this=item.copy(), alias=exp.to_identifier(name, quoted=True))
 
 
 def _first_select(tree: exp.Expr) -> exp.Select | None:

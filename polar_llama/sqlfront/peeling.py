@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class Peel:
     """Replaces what the chain below computes by its columns."""
 
-    def __init__(self, scope: Scope, *, keys: Sequence[exp.Expr], late: bool) -> None:
+    def __init__(self, scope: Scope, *, keys: Sequence[exp.Expr] | None, late: bool) -> None:
         self.outputs: list[exp.Expr] = []
         self._scope = scope
-        self._keys = {text(k) for k in keys}
+        self._keys = {text(k) for k in keys or []}
+        self._grouped = keys is not None
         self._late = late
         self._names: dict[str, str] = {}
 
@@ -45,6 +46,8 @@ class Peel:
         if isinstance(node, exp.Any | exp.All) and isinstance(node.this, exp.Query):
             return self._beside_query(node, early=early)
         if not holds_call(node):
+            if self._grouped and _holds_query(node) and not _below_aggregate(node):
+                return self._beside_query(node, early=early)  # it is computed once a group
             if is_unit(node) and not isinstance(node, exp.Window):
                 return self._output(node)
             return mapped(node, lambda c: self.visit(c, early=early))
@@ -136,6 +139,12 @@ def reads_groups(node: exp.Expr, keys: set[str]) -> bool:
     """Whether a call is asked once a group: one that is no key and stands in no aggregate."""
     found = outermost(node, lambda n: is_aggregate(n) or is_call(n) or (bool(keys) and text(n) in keys))
     return any(is_call(n) and text(n) not in keys for n in found)
+
+
+def _holds_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query | exp.Exists) or (
+        isinstance(node, exp.In | exp.Any | exp.All) and any(isinstance(n, exp.Query) for n in node.iter_expressions())
+    )
 
 
 def _below_aggregate(node: exp.Expr) -> bool:

@@ -63,7 +63,7 @@ def placed(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage | e
 
 
 def _peeled(
-    scope: Scope, select: exp.Select, items: Sequence[Item], *, late: bool, keys: Sequence[exp.Expr] = ()
+    scope: Scope, select: exp.Select, items: Sequence[Item], *, late: bool, keys: Sequence[exp.Expr] | None = None
 ) -> Stage | exp.Query:
     """A chain for what is asked first, and the rest of the SELECT over it.
 

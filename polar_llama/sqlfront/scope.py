@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
+from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.resolving import stubbed
+from polar_llama.sqlfront.syntax import is_volatile
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -25,13 +27,17 @@ class Visible:
         name: Its name, in lower case.
         text: Its SQL.
         reads: The names it reads, in lower case.
+        volatile: Whether it gives other rows each time it is computed.
         outline: SQL of a CTE with the same name and columns, and no more in it; None where there is none.
+        computed: In how many pieces of the query it is computed.
     """
 
     name: str
     text: str
     reads: frozenset[str]
+    volatile: bool
     outline: str | None = None
+    computed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,32 @@ class Scope:
         """The domain, if a query reads it."""
         return self.domain if self.domain is not None and self.domain.is_read_by(query) else None
 
-    def add(self, cte: exp.CTE) -> None:
+    def is_volatile(self, query: exp.Expr) -> bool:
+        """Whether a query gives other rows each time it is computed, by itself or by a CTE that it reads."""
+        names = _names_in(query)
+        return is_volatile(query) or any(c.volatile and c.name in names for c in self.ctes)
+
+    def compute(self, reads: frozenset[str]) -> None:
+        """Note that a piece of the query computes the CTEs it reads.
+
+        Raises:
+            PlanError: If that would give others rows than another piece sees.
+        """
+        read = set(reads)
+        for cte in reversed(self.ctes):
+            if cte.name not in read:
+                continue
+            read |= cte.reads
+            cte.computed += 1
+            if cte.volatile and cte.computed > 1:
+                raise PlanError(
+                    f"the CTE {cte.name!r} holds random values, and this query would compute it more than once. "
+                    "Hint: compute it first, CREATE TABLE ... AS, or as a frame, and read that"
+                )
+
+    def add(self, cte: exp.CTE, *, volatile: bool) -> None:
         """From here on a CTE is visible."""
-        found = Visible(cte.alias.lower(), text(cte), _names_in(cte.this))
+        found = Visible(cte.alias.lower(), text(cte), _names_in(cte.this), volatile)
         if not self.recursive:
             alias = cte.args["alias"]
             names = [i.name for i in alias.args.get("columns") or []]

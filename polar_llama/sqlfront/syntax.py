@@ -133,7 +133,8 @@ def is_total(node: exp.Expr) -> bool:
 def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
     return any(
-        isinstance(n, exp.Rand | exp.Uuid) or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
+        isinstance(n, exp.Rand | exp.Uuid | exp.TableSample)
+        or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
         for n in walk(node, nested=True)
     )
 
