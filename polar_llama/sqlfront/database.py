@@ -108,6 +108,11 @@ def registered(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any])
     return connection
 
 
+def without_excerpt(error: duckdb.Error) -> duckdb.Error:
+    """The error without DuckDB's excerpt, which shows a query that the user did not write."""
+    return type(error)(str(error).split("\n\nLINE")[0])
+
+
 def described(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]
 ) -> list[tuple[str, str]]:

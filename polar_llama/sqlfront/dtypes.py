@@ -157,7 +157,7 @@ def answer_annotation(connection: duckdb.DuckDBPyConnection, returns: str) -> tu
         labels: Any = dict(kind.children)["values"]
         return Literal[tuple(labels)], text
     dtype, _ = _dtype(kind, "UTC")
-    if dtype is None or name in {"hugeint", "uhugeint", "uuid", "blob", '"null"', "null"}:
+    if dtype is None or name in {"hugeint", "uhugeint", "uuid", "blob", "map", '"null"', "null"}:
         msg = (
             f"returns := {returns!r}: an answer cannot be of that type. "
             "Hint: use VARCHAR, BOOLEAN, BIGINT, DOUBLE, DATE, TIMESTAMP, DECIMAL, ENUM, or a LIST or STRUCT of them"

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import duckdb
 import polars as pl
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import parameters_in
+from polar_llama.sqlfront.database import without_excerpt
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ class Evaluation:
         name = f"polar_llama_{uuid4().hex}"
         with self.database.opened({name: rows.struct.unnest()}) as connection:
             query = f"{self.query} {name}))"
-            values: pl.Series = connection.sql(query, params=dict(self.parameters) or None).pl().to_series()
+            try:
+                values: pl.Series = connection.sql(query, params=dict(self.parameters) or None).pl().to_series()
+            except duckdb.Error as error:
+                raise without_excerpt(error) from None
         return values.cast(self.dtype).alias(rows.name)
 
 

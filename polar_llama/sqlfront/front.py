@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
-from sqlglot import Dialect, exp, tokenize
-from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
+from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.cutting import Cutter
-from polar_llama.sqlfront.database import Database
+from polar_llama.sqlfront.database import Database, without_excerpt
 from polar_llama.sqlfront.naming import result_names
+from polar_llama.sqlfront.parsing import parsed
 from polar_llama.sqlfront.planning import Planning
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.syntax import NOW
 from polar_llama.sqlfront.tables import connect_tables, given
-from polar_llama.sqlfront.writing import text, without_positions
+from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +77,7 @@ def planned(
     """Plan a query over frames by name."""
     tree, named = parsed(query)
     values = dict(parameters) if isinstance(parameters, Mapping) else {str(n): v for n, v in enumerate(parameters, 1)}
+    _check_used(values, tree)
     database = Database(connection, external_access=external_access)
     with database.opened({}) as opened:
         planning = Planning(database, opened, values)
@@ -86,45 +86,15 @@ def planned(
             names = result_names(planning, tree, named, opened)
             return _frame(planning, pinned(tree, opened), names)
         except duckdb.Error as error:
-            # Without DuckDB's excerpt: it shows a query that the user did not write.
-            raise type(error)(str(error).split("\n\nLINE")[0]) from None
+            raise without_excerpt(error) from None
         finally:
             planning.forget()
 
 
-def parsed(query: str) -> tuple[exp.Query, str]:
-    """The tree of a query, and the query with its `?` as `$1`, `$2`, …, as they stand in it.
-
-    Raises:
-        PlanError: If it is not one SELECT.
-    """
-    try:
-        tokens = tokenize(query, read="duckdb")
-        marks = [t for t in tokens if t.token_type is TokenType.PLACEHOLDER]
-        for number, mark in reversed(list(enumerate(marks, 1))):
-            query = f"{query[: mark.start]}${number}{query[mark.end + 1 :]}"
-        tokens = tokenize(query, read="duckdb") if marks else tokens
-        trees = [t for t in Dialect.get_or_raise("duckdb").parser().parse(tokens, query) if t is not None]
-    except SqlglotError as error:
-        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
-    if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
-        raise PlanError(
-            "sql() runs one SELECT (or FROM, VALUES, WITH, PIVOT). "
-            "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
-        )
-    tree = trees[0]
-    without_positions(tree)
-    if any(
-        p.this is not None and not all(isinstance(e, exp.In) for e in p.expressions) for p in tree.find_all(exp.Pivot)
-    ):
-        raise PlanError(
-            "the columns of this PIVOT depend on the data. Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
-        )
-    if isinstance(tree, exp.Pivot) and holds_call(tree):
-        raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
-    if isinstance(tree, exp.Values):
-        tree = exp.Select(expressions=[exp.Star()]).from_(tree)
-    return tree, query  # type: ignore[return-value]
+def _check_used(parameters: Mapping[str, Any], tree: exp.Expr) -> None:
+    unused = sorted(parameters.keys() - {str(p.this) for p in tree.find_all(exp.Placeholder)})
+    if unused:
+        raise PlanError(f"the query has no parameter ${', $'.join(unused)}; it was given {len(parameters)} values")
 
 
 def _frame(planning: Planning, tree: exp.Query, names: list[str]) -> pl.LazyFrame:

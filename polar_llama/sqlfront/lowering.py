@@ -146,9 +146,13 @@ class Lowering:
             self.known[f"c{i}"] = Typed(pl.col(f"c{i}"), kind)
         for name, answer in self._answers.items():
             prompt = self.polars(answer.prompt)
-            if prompt.kind != "VARCHAR" and not prompt.kind.endswith("[]"):
+            if prompt.kind != "VARCHAR" and not self._is_conversation(prompt.kind):
                 prompt = self._as_text(answer.prompt)
             self.known[name] = Typed(pl.col(intern(answer.written.call, prompt.expr)), answer.written.kind)
+
+    def _is_conversation(self, kind: str) -> bool:
+        message = getattr(self.planning.types.dtype(kind), "inner", None)
+        return isinstance(message, pl.Struct) and {f.name for f in message.fields} == {"role", "content"}
 
     def _as_text(self, prompt: exp.Expr) -> Typed:
         """A prompt as DuckDB writes its value; a conversation stays what it is."""

@@ -17,6 +17,7 @@ from polar_llama.frame.inference_frame import InferenceFrame, plan_of
 from polar_llama.frame.leaf import STAND_IN, Leaf
 from polar_llama.frame.scope import LEAF, leaf_built, tokens, tokens_of
 from polar_llama.planner.nodes import Scan
+from polar_llama.sqlfront.database import without_excerpt
 from polar_llama.sqlfront.holding import held
 
 if TYPE_CHECKING:
@@ -154,10 +155,8 @@ class Reader:
                 tables = {n: self._readable(n, t, failures, stack) for n, t in relation.tables.items()}
                 for batch in _batches(relation, relation.sql(wanted, rows), tables):
                     yield _frame(batch, dtypes)
-        except duckdb.Error:
-            if failures:
-                raise failures[0] from None
-            raise
+        except duckdb.Error as error:
+            raise (failures[0] if failures else without_excerpt(error)) from None
 
     def _readable(self, name: str, table: Any, failures: list[BaseException], stack: ExitStack) -> Any:
         """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from polars.exceptions import PolarsError
 
 from polar_llama.errors import PlanError
 
@@ -33,6 +34,16 @@ REFUSED: tuple[tuple[str, str], ...] = (
            AND EXISTS (SELECT 1 FROM u AS x WHERE x.n > u.n AND llm_bool(x.w || u.w)))""",
         "correlated subquery",
     ),
+    (
+        """WITH x AS (SELECT i, q, random() AS r FROM t), y AS (SELECT i, r, llm(q) AS a FROM x),
+           z AS (SELECT i, r, llm('z' || q) AS b FROM x) SELECT max(a), max(b) FROM y JOIN z ON y.r = z.r""",
+        "random values",
+    ),
+    (
+        "SELECT (SELECT llm(w || r) FROM u WHERE u.i = d.i) FROM (SELECT i, random()::VARCHAR AS r FROM t) AS d",
+        "random values",
+    ),
+    ("SELECT g, (SELECT max(n) FROM u WHERE u.w > t.g), max(llm(q)) FROM t GROUP BY g", "correlated subquery"),
     (
         "WITH x AS (SELECT i FROM t) SELECT * FROM (WITH x AS (SELECT llm(q) AS a FROM t) SELECT * FROM x), x",
         "CTE name",
@@ -63,6 +74,18 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("SELECT 1; SELECT 2", "one SELECT"),
     ("CREATE TABLE x AS SELECT llm(q) FROM t", "one SELECT"),
     ("", "one SELECT"),
+    ("EXPLAIN SELECT llm(q) FROM t", "one SELECT"),
+    ("-- nothing", "one SELECT"),
+    ("SELECT main.llm(q) FROM t", "write llm(prompt)"),
+    ("SELECT q.llm_bool() FROM t", "write llm_bool(prompt)"),
+    ("SELECT * FROM llm('x')", "llm() is no table"),
+    ("SELECT * FROM t, llm_bool(t.q)", "llm_bool() is no table"),
+    ("SELECT llm(DISTINCT q) FROM t", "a function of one row"),
+    ("SELECT llm(q ORDER BY i) FROM t", "a function of one row"),
+    ("SELECT llm(*) FROM t", "a function of one row"),
+    ("SELECT llm(q) OVER (PARTITION BY g) FROM t", "a function of one row"),
+    ("SELECT llm(q) FILTER (WHERE v > 1) FROM t", "a function of one row"),
+    ("SELECT llm(q, returns := 'MAP(VARCHAR, INTEGER)') FROM t", "cannot be of that type"),
 )
 
 
@@ -96,3 +119,29 @@ def test_what_duckdb_refuses_is_refused_by_duckdb(bench: Bench, query: str) -> N
         bench.ours(query)
     assert "polar_llama_table" not in str(caught.value)
     assert not bench.oracle.asked
+
+
+def test_a_parameter_that_the_query_has_not_is_refused(bench: Bench) -> None:
+    query = "SELECT llm(q) FROM t WHERE i = $a"
+    with pytest.raises(PlanError, match=r"no parameter \$b"):
+        bench.ours(query, parameters={"a": 1, "b": 2})
+    with pytest.raises(duckdb.Error, match="not provided"):
+        bench.ours(query)
+    with pytest.raises(PlanError, match=r"no parameter \$2, \$3"):
+        bench.ours("SELECT llm(q) FROM t WHERE i = ?", parameters=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT i FROM t WHERE llm_bool(q) AND q::INT > 0", "SELECT i FROM t WHERE (llm(q) || 'x')::INT > 0"]
+)
+def test_an_error_while_running_shows_no_query_of_ours(bench: Bench, query: str) -> None:
+    with pytest.raises((duckdb.Error, PolarsError), match="Could not convert") as caught:
+        bench.ours(query)
+    assert "polar_llama" not in str(caught.value)
+    assert "LINE 1" not in str(caught.value)
+
+
+def test_nothing_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PlanError):
+        bench.ours("EXPLAIN SELECT llm(q) FROM t")
+    assert not caplog.records

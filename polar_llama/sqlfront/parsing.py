@@ -1,0 +1,77 @@
+"""The tree of a query that is one SELECT, with calls only where functions of a row may stand."""
+
+from __future__ import annotations
+
+from sqlglot import Dialect, exp, tokenize
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
+
+from polar_llama.errors import PlanError
+from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.writing import without_positions
+
+_BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})
+_FOR_SETS = (exp.Distinct, exp.Order, exp.Star, exp.IgnoreNulls, exp.RespectNulls)
+"""What may stand in the arguments of an aggregate or a window function only."""
+
+
+def parsed(query: str) -> tuple[exp.Query, str]:
+    """The tree of a query, and the query with its `?` as `$1`, `$2`, …, as they stand in it.
+
+    Raises:
+        PlanError: If it is not one SELECT, or a call stands where no function of a row may.
+    """
+    tree, query = _tree(query)
+    if any(
+        p.this is not None and not all(isinstance(e, exp.In) for e in p.expressions) for p in tree.find_all(exp.Pivot)
+    ):
+        raise PlanError(
+            "the columns of this PIVOT depend on the data. Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
+        )
+    if isinstance(tree, exp.Pivot) and holds_call(tree):
+        raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
+    for node in walk(tree, nested=True):
+        if is_call(node):
+            _check_form(node)
+    if isinstance(tree, exp.Values):
+        tree = exp.Select(expressions=[exp.Star()]).from_(tree)
+    return tree, query  # type: ignore[return-value]
+
+
+def _tree(query: str) -> tuple[exp.Expr, str]:
+    try:
+        tokens = tokenize(query, read="duckdb")
+        while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
+            tokens.pop()
+        several = any(t.token_type is TokenType.SEMICOLON for t in tokens)
+        if not tokens or several or tokens[0].text.lower() not in _BEGIN:
+            raise PlanError(
+                "sql() runs one SELECT (or FROM, VALUES, WITH, PIVOT). "
+                "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
+            )
+        marks = [t for t in tokens if t.token_type is TokenType.PLACEHOLDER]
+        for number, mark in reversed(list(enumerate(marks, 1))):
+            query = f"{query[: mark.start]}${number}{query[mark.end + 1 :]}"
+        tokens = tokenize(query, read="duckdb") if marks else tokens
+        trees = [t for t in Dialect.get_or_raise("duckdb").parser().parse(tokens, query) if t is not None]
+    except SqlglotError as error:
+        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
+    if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
+        raise PlanError("the query cannot be read: it is no SELECT")
+    without_positions(trees[0])
+    return trees[0], query
+
+
+def _check_form(call: exp.Expr) -> None:
+    """Refuse a call that is written as another kind of function."""
+    name, parent = call.name.lower(), call.parent
+    if isinstance(parent, exp.Dot) and parent.expression is call:
+        raise PlanError(f"{name}() has no schema and is no method. Hint: write {name}(prompt)")
+    if isinstance(parent, exp.Table):
+        raise PlanError(f"{name}() is no table. Hint: SELECT {name}(prompt) FROM …")  # noqa: S608 -- an error
+    over_sets = isinstance(parent, exp.Window | exp.Filter | exp.WithinGroup) and parent.this is call
+    if over_sets or any(isinstance(a, _FOR_SETS) for a in call.expressions):
+        raise PlanError(
+            f"{name}() is a function of one row: it takes no OVER, FILTER, DISTINCT, ORDER BY or *. "
+            f"Hint: ask about a group with {name}(string_agg(…)), mask rows with CASE WHEN"
+        )
