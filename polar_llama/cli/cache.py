@@ -42,16 +42,18 @@ def add(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--directory", metavar="DIR", help="the cache (default: the setting cache_dir)")
+    where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    where.add_argument("--directory", metavar="DIR", help="the cache (default: the setting cache_dir)")
+    parser.add_argument("--directory", metavar="DIR", help=argparse.SUPPRESS)  # before the action, too
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    actions.add_parser("info", help="where it is and how much it holds").set_defaults(run=_info)
-    clear = actions.add_parser("clear", help="forget every answer")
+    actions.add_parser("info", help="where it is and how much it holds", parents=[where]).set_defaults(run=_info)
+    clear = actions.add_parser("clear", help="forget every answer", parents=[where])
     clear.add_argument("--yes", action="store_true", help="do not ask whether you are sure")
     clear.set_defaults(run=_clear)
-    export = actions.add_parser("export", help="write every answer to a file")
+    export = actions.add_parser("export", help="write every answer to a file", parents=[where])
     export.add_argument("file", nargs="?", default="-", help="where to (default: standard output)")
     export.set_defaults(run=_export)
-    imported = actions.add_parser("import", help="add the answers of a file")
+    imported = actions.add_parser("import", help="add the answers of a file", parents=[where])
     imported.add_argument("file", nargs="?", default="-", help="where from (default: standard input)")
     imported.set_defaults(run=_import)
 

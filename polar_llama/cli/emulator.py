@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_DESCRIPTION = """\
-Serve emulated model servers (OpenAI, Anthropic, Gemini, Groq, Bedrock) on this machine: the same wire formats,
-answers made of nothing. Prints the variables to export, and serves until it is interrupted.
-"""
+if TYPE_CHECKING:
+    import argparse
 
 
 def add(commands: Any) -> None:
@@ -16,9 +13,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "emulator",
         help="serve emulated model servers on this machine",
-        description=_DESCRIPTION,
         add_help=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=_run, takes_rest=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from polar_llama.cli import cache, emulator, sql
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"polar-llama {version('polar-llama')}")
     parser.set_defaults(takes_rest=False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     sql.add(commands)

@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--max-cost", type=float, metavar="USD", help="stop before the query costs more")
     parser.add_argument("--max-requests", type=int, metavar="N", help="stop before more requests are sent")
-    parser.add_argument("--rows", type=int, default=20, metavar="N", help="rows to print (default 20; 0 prints all)")
+    parser.add_argument("--rows", type=_count, default=20, metavar="N", help="rows to print (default 20; 0 prints all)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no report")
     looking = parser.add_mutually_exclusive_group()
     looking.add_argument("--explain", action="store_true", help="print the plan; send nothing")
@@ -95,7 +95,7 @@ def run(given: argparse.Namespace) -> int:
     chosen: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
     if given.quiet:
         chosen["progress"] = False
-    with _database(given.database) as connection, session(**chosen):
+    with _hints(), _database(given.database) as connection, session(**chosen):
         tables = {name: _scanned(file) for name, file in given.table}
         frame = planned(query, connection, (), named(tables), external_access=True)
         if given.explain:
@@ -111,6 +111,25 @@ def run(given: argparse.Namespace) -> int:
         if not (given.quiet or given.explain or given.estimate):
             _report()
     return 0
+
+
+@contextmanager
+def _hints() -> Iterator[None]:
+    """Say of an error what helps in a shell, where that is another thing than in Python."""
+    import duckdb
+
+    try:
+        yield
+    except ConfigurationError as error:
+        if not str(error).startswith("no model is set"):
+            raise
+        raise ConfigurationError(
+            "no model is set. Say which: --model openai:gpt-6-luna, or the environment variable POLAR_LLAMA_MODEL. "
+            "--model local needs no key and no network"
+        ) from None
+    except duckdb.CatalogException as error:
+        hint = " Hint: --table NAME=FILE names a file" if "Table with name" in str(error) else ""
+        raise type(error)(f"{error}{hint}") from None
 
 
 def _explained(frame: pl.LazyFrame) -> None:
@@ -184,6 +203,12 @@ def _table(text: str) -> tuple[str, str]:
     if Path(file).suffix.lower() not in _READERS:
         raise argparse.ArgumentTypeError(f"{file!r} is no file that is read here: {', '.join(sorted(_READERS))}")
     return name, file
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
 
 
 def _output(text: str) -> Path:

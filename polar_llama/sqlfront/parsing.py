@@ -45,9 +45,11 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
             tokens.pop()
         several = any(t.token_type is TokenType.SEMICOLON for t in tokens)
         if not tokens or several or tokens[0].text.lower() not in _BEGIN:
+            begin = f", and this one begins with {tokens[0].text}" if tokens and tokens[0].text.isalpha() else ""
             raise PlanError(
-                "sql() runs one SELECT (or FROM, VALUES, WITH, PIVOT). "
-                "Hint: run other statements on a DuckDB connection and hand it over, sql(query, connection=con)"
+                f"a query is one SELECT (or FROM, VALUES, WITH, PIVOT){'' if several else begin}. "
+                "Hint: run other statements with DuckDB, and hand its connection over, sql(query, connection=con), "
+                "or in a shell its file, --database"
             )
         marks = [t for t in tokens if t.token_type is TokenType.PLACEHOLDER]
         for number, mark in reversed(list(enumerate(marks, 1))):

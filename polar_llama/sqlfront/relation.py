@@ -157,6 +157,8 @@ class Reader:
                     yield _frame(batch, dtypes)
         except duckdb.Error as error:
             raise (failures[0] if failures else without_excerpt(error)) from None
+        finally:
+            failures.clear()  # or the failure would hold itself, through frames of Polars that no collector looks into
 
     def _readable(self, name: str, table: Any, failures: list[BaseException], stack: ExitStack) -> Any:
         """What DuckDB can scan: a stage as the native leaf of its plan, any other frame as it is."""

@@ -1,7 +1,7 @@
 """`python -m polar_llama.testing`: the emulator as a process of its own.
 
-Prints its URL (the root of every base URL) as the first line, then serves until its standard
-input ends or it is told to terminate.
+Prints its URL (the root of every base URL) as the first line and the variables to export after it, then serves
+until its standard input, if that is a pipe, ends or it is told to terminate.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ from polar_llama.testing.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_DESCRIPTION = """\
+Serve emulated model servers (OpenAI, Anthropic, Gemini, Groq, Bedrock) on this machine: the same wire formats,
+answers made of nothing. Prints its URL and the variables to export, and serves until it is interrupted or its standard
+input, if that is a pipe, ends.
+"""
 
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
 _RATES = ("rate_limited", "server_error", "overloaded", "bad_request", "reset", "truncated", "malformed", "slow")
@@ -50,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         port=given.port,
     )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(emulator, watch=not given.no_stdin))
+        # Only the pipe of a parent process ends with it; reading from a terminal would stop `polar-llama emulator &`.
+        piped = stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
+        runner.run(_serve(emulator, watch=piped and not given.no_stdin))
 
 
 async def _serve(emulator: Emulator, *, watch: bool) -> None:
@@ -67,10 +76,8 @@ async def _serve(emulator: Emulator, *, watch: bool) -> None:
 
 
 def _announce(emulator: Emulator) -> None:
-    print(emulator.url, flush=True)
-    if sys.stdout.isatty():
-        for name, value in emulator.environ().items():
-            print(f"export {name}={value}", flush=True)
+    lines = (f"export {name}={value}" for name, value in emulator.environ().items())
+    print(emulator.url, *lines, sep="\n", flush=True)
 
 
 def _latency(text: str) -> tuple[float, float]:
@@ -85,7 +92,7 @@ def _until_end(loop: asyncio.AbstractEventLoop, serving: asyncio.Future[None]) -
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="polar-llama emulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="polar-llama emulator", description=_DESCRIPTION)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--latency", type=_latency, default=(0.0, 0.0), help="seconds, or least-most such as 0.05-0.2")

@@ -111,6 +111,10 @@ def test_model_and_budget_are_options(emulator: Emulator, questions: Path, capsy
         (["sql", "SELECT llm(nope) FROM 't.parquet'"], "nope"),
         (["sql", "SELECT llm(q) FROM 'missing.parquet'"], "missing.parquet"),
         (["sql", "SELECT llm(q"], "cannot be read"),
+        (["sql", "SELEC 1"], "begins with SELEC"),
+        (["sql", "SELECT 1; SELECT 2"], "one SELECT"),
+        (["sql", "FROM t"], "--table NAME=FILE"),
+        (["sql", "SELECT llm('x')"], "--model"),
         (["sql", "SELECT llm(q) FROM t", "--table", "t=missing.csv"], "there is no file missing.csv"),
         (["sql", "SELECT 1", "--database", "missing.duckdb"], "there is no database missing.duckdb"),
         (["cache", "import", "missing.ndjson"], "missing.ndjson"),
@@ -136,6 +140,8 @@ def test_an_error_is_one_line(
         ["sql", "SELECT 1", "--table", "t"],
         ["sql", "SELECT 1", "--table", "t=x.docx"],
         ["sql", "SELECT 1", "--output", "x.docx"],
+        ["sql", "SELECT 1", "--output", "nowhere/x.csv"],
+        ["sql", "SELECT 1", "--rows", "-3"],
         ["sql", "SELECT 1", "--explain", "--estimate"],
         ["cache"],
     ],
@@ -153,7 +159,9 @@ def test_a_wrong_command_line_ends_with_two(capsys: pytest.CaptureFixture[str], 
         (["--help"], "exit codes"),
         (["sql", "--help"], "llm_class"),
         (["cache", "--help"], "replay"),
-        (["emulator", "--help"], "--latency"),
+        (["emulator", "--help"], "variables to export"),
+        (["cache", "info", "--help"], "--directory"),
+        (["--version"], "polar-llama 1."),
     ],
 )
 def test_help_teaches(capsys: pytest.CaptureFixture[str], arguments: list[str], taught: str) -> None:
@@ -191,6 +199,40 @@ def test_a_damaged_export_is_refused(questions: Path, capsys: pytest.CaptureFixt
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "polar_llama.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_an_error_of_a_process_is_one_line(emulator: Emulator, questions: Path) -> None:
+    query = "SELECT count(*) AS c FROM range(30) r(i) WHERE llm_bool('q' || i)"
+    done = run("sql", query, "--max-requests", "5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_the_cache_is_where_it_is_said_to_be(questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "info", "--directory", "here"]) == 0
+    assert main(["cache", "--directory", "here", "info"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.endswith("here")
+
+
+def test_the_emulator_prints_what_to_export() -> None:
+    command = [sys.executable, "-m", "polar_llama.cli", "emulator"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as emulated:
+        assert emulated.stdout is not None
+        first = [emulated.stdout.readline() for _ in range(3)]
+        rest, errors = emulated.communicate()
+    url, *exports = "".join([*first, rest]).splitlines()
+    assert (emulated.returncode, errors) == (0, "")
+    assert f"export OPENAI_BASE_URL={url}/v1" in exports
+    assert "export OPENAI_API_KEY=emulated-key" in exports
+
+
+def test_a_full_disk_is_told(questions: Path) -> None:
+    command = f"{sys.executable} -m polar_llama.cli sql 'SELECT 1' > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
 def test_a_process_of_its_own_is_clean(emulator: Emulator, questions: Path) -> None:
