@@ -82,6 +82,7 @@ def planned(
     with database.opened({}) as opened:
         planning = Planning(database, opened, values)
         try:
+            opened.extract_statements(named)  # sqlglot reads more than DuckDB does
             connect_tables(planning, tree, frames)
             names = result_names(planning, tree, named, opened)
             return _frame(planning, pinned(tree, opened), names)
