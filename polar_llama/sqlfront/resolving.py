@@ -109,7 +109,7 @@ def _name(planning: Planning, written: exp.Expr) -> str:
 
 def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> list[Item]:
     """The columns of a star, of `COLUMNS(...)`, or of a call over them."""
-    if not holds_call(item):
+    if not holds_call(item) and not holds_aggregate(item):
         names = [name for name, _ in describe(source.select(item.copy()))]
         return [Item(part, n) for part, n in zip(planning.parts_of(item, len(names)), names, strict=True)]
     star = item.this if isinstance(item, exp.Column) else item
@@ -120,12 +120,23 @@ def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
         return [_unnested(planning, item, source, describe)]
     names = [name for name, _ in describe(source.select(columns.copy()))]
     found = []
-    for part, name in zip(planning.parts_of(columns.copy(), len(names)), names, strict=True):
+    parts = _plain(columns, names, source, describe) or planning.parts_of(columns.copy(), len(names))
+    for part, name in zip(parts, names, strict=True):
         copy = item.copy()
         for node in [n for n in walk(copy) if n == columns]:
             node.replace(part.copy())
         found.append(Item(copy, name))
     return found
+
+
+def _plain(columns: exp.Expr, names: list[str], source: exp.Select, describe: Describe) -> list[exp.Column] | None:
+    """The columns that `COLUMNS(...)` stands for by their names, where every name is that of one column only."""
+    if any(n.args.get(k) for n in columns.find_all(exp.Star) for k in ("replace", "rename")):
+        return None
+    every = [name.lower() for name, _ in describe(source.select("*"))]
+    if any(every.count(name.lower()) != 1 for name in names):
+        return None
+    return [exp.column(name, quoted=True) for name in names]
 
 
 def _unnested(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> Item:

@@ -662,4 +662,33 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (8, "select max(llm(q)), (select max(n) from u where llm_bool(w)) m from t", 5),
     (4, "select i, map {'k': llm(q)} m from t order by i"),
     (4, "select i, m['k'] from (select i, map {'k': llm(q)} m from t) order by i"),
+    (1, "select max(columns('i|v')), llm(max(q)) from t"),
+    (3, "select g, max(columns('i|v')), llm(max(q)) from t group by g order by g"),
+    (4, "select g, max(columns('^[iv]$')) + 1, count(*) filter (where llm_bool(q)) from t group by g order by g"),
+    (2, "select columns('^[iq]$') || llm(q) from t join u on t.i = u.i order by all"),
+    (4, "select i, llm(q), i::tinyint, i::double / 3, (i + 1) / 2, 7 // 2, -7 % 3, 2 ** 3 from t order by i"),
+    (
+        4,
+        "select i, llm(q), q ilike 'P%', q not like 'p%', q ~ 'p|r', regexp_replace(q, 'p', 'z'), q similar to 'p.*', q glob 'p*' from t order by i",
+    ),
+    (
+        3,
+        "select g, llm(max(q)), median(v), mode(v), quantile_cont(v, 0.5), count(distinct v), bool_and(v > 1), arg_max(q, i) from t group by g order by g",
+    ),
+    (
+        3,
+        "select g, llm(max(q)), count_if(v > 1), sum(v) filter (v > 1), any_value(v order by i), first(v order by i) from t group by g order by g",
+    ),
+    (
+        4,
+        "select i, llm(q), case when v = 3 then 1 end, if(v > 1, 'a', 'b'), typeof(v), typeof(llm(q)) from t order by i",
+    ),
+    (4, "select i, llm(q), md5(q), q.upper(), upper(q).lower(), printf('%s-%d', q, i) from t order by i"),
+    (2, "select i, llm(q) from t where (i, v) in ((1, 3), (2, 1)) order by i"),
+    (3, "select i, llm(q) from t where v <> all (select n from u) order by i"),
+    (4, "select x: i, y: llm(q) from t order by x"),
+    (4, "select * like 'q%', llm(q) from t order by i"),
+    (1, "select i, llm(q) from t where columns('i|v') > 1 order by i"),
+    (4, "select i, (select sum(n) from u where u.i <= t.i), llm(q) from t order by i"),
+    (4, 'select "T x".i, llm("T x".q) from t "T x" order by 1'),
 )
