@@ -159,7 +159,7 @@ def test_dtypes(oracle: Oracle) -> None:
 
 
 def test_limit_ties_are_refused(oracle: Oracle) -> None:
-    with pytest.raises(duckdb.ParserException, match="near .WITH"):
+    with pytest.raises(duckdb.ParserException, match=r"near .WITH"):
         sql("SELECT llm(q) FROM t ORDER BY v FETCH FIRST 2 ROWS WITH TIES", t=D)
     assert not oracle.asked
 
