@@ -101,6 +101,8 @@ class Cutter:
                 "a call in LIMIT or OFFSET cannot be planned. Hint: ask first, and give the number as a parameter"
             )
         match query:
+            case exp.Pivot():
+                return self._pivot(query)
             case exp.Select():
                 return self._select(query)
             case exp.SetOperation() if any(holds_call(query.args.get(k)) for k in _MODIFIERS):
@@ -116,6 +118,13 @@ class Cutter:
                 return self.cut(query.this)
             case _:
                 raise PlanError(f"a call inside {query.key.upper()} cannot be planned. Hint: ask in a CTE first")
+
+    def _pivot(self, pivot: exp.Pivot) -> exp.Query:
+        if isinstance(pivot.this, exp.Subquery) and isinstance(pivot.this.this, exp.Query):
+            pivot.this.set("this", self.nested(pivot.this.this))
+        if holds_call(pivot):
+            raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
+        return pivot  # type: ignore[return-value]  # sqlglot does not count it among queries
 
     def _select(self, select: exp.Select) -> Stage | exp.Query:
         pull(select, self._scope.describe)

@@ -7,7 +7,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.calls import is_call, walk
 from polar_llama.sqlfront.writing import without_positions
 
 _BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})
@@ -22,14 +22,10 @@ def parsed(query: str) -> tuple[exp.Query, str]:
         PlanError: If it is not one SELECT, or a call stands where no function of a row may.
     """
     tree, query = _tree(query)
-    if any(
-        p.this is not None and not all(isinstance(e, exp.In) for e in p.expressions) for p in tree.find_all(exp.Pivot)
-    ):
+    if any(_is_open(p) for p in tree.find_all(exp.Pivot)):
         raise PlanError(
             "the columns of this PIVOT depend on the data. Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
         )
-    if isinstance(tree, exp.Pivot) and holds_call(tree):
-        raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
     for node in walk(tree, nested=True):
         if is_call(node):
             _check_form(node)
@@ -62,6 +58,15 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
         raise PlanError("the query cannot be read: it is no SELECT")
     without_positions(trees[0])
     return trees[0], query
+
+
+def _is_open(pivot: exp.Pivot) -> bool:
+    """Whether the columns of a PIVOT statement are known by its data only."""
+    return (
+        pivot.this is not None
+        and not pivot.args.get("unpivot")
+        and not all(isinstance(e, exp.In) for e in pivot.expressions)
+    )
 
 
 def _check_form(call: exp.Expr) -> None:

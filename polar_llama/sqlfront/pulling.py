@@ -56,6 +56,10 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     query = cte.this.copy()
     if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
         return
+    name = cte.alias.lower()
+    tables = [t for reader in readers for t in reader.find_all(exp.Table) if t.name.lower() == name and not t.db]
+    if any(isinstance(t.parent, exp.Pivot) for t in tables):
+        return
     conditions = detach(query) if can_detach(query) else []
     slots = slots_of(query) or {}
     if not slots and not conditions:
@@ -72,9 +76,8 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
         item = column if call is None else exp.alias_(asked_of(call, column), column.name, quoted=True)
         view.append("expressions", item)
     view.where(*conditions, copy=False)
-    for reader in readers:
-        for table in [t for t in reader.find_all(exp.Table) if t.name.lower() == cte.alias.lower() and not t.db]:
-            table.replace(_derived(table, view.copy()))
+    for table in tables:
+        table.replace(_derived(table, view.copy()))
 
 
 def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:

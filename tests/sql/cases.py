@@ -691,4 +691,22 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (1, "select i, llm(q) from t where columns('i|v') > 1 order by i"),
     (4, "select i, (select sum(n) from u where u.i <= t.i), llm(q) from t order by i"),
     (4, 'select "T x".i, llm("T x".q) from t "T x" order by 1'),
+    (
+        4,
+        "select * from (pivot (select g, v, llm_class(q, ['a','b']) c from t) on c in ('a','b') using sum(v) group by g) order by g",
+        3,
+    ),
+    (
+        4,
+        "with x as (select g, v, llm_class(q, ['a','b']) c from t) select * from (pivot x on c in ('a','b') using sum(v) group by g) order by g",
+        3,
+    ),
+    (4, "pivot (select g, v, llm_class(q, ['a','b']) c from t) on c in ('a','b') using sum(v) group by g", 3),
+    (
+        4,
+        "with x as (select g, v, llm_class(q, ['a','b']) c from t) pivot x on c in ('a','b') using sum(v) group by g",
+        3,
+    ),
+    (4, "unpivot (select i, llm(q) a, g from t) on a, g into name k value z"),
+    (4, "with x as (select i, llm(q) a, g from t) unpivot x on a, g into name k value z"),
 )
