@@ -210,6 +210,12 @@ class TestConnection:
         done = sql("SELECT count(*) AS n FROM x JOIN t USING (i) WHERE llm_bool(a) OR true", connection=con, x=asked)
         assert done.collect().item() == 10
 
+    @pytest.mark.parametrize("name", ["empty", "frame", "rows", "reader", "relation", "batch", "native"])
+    def test_it_finds_no_variables_of_ours(self, oracle: Oracle, con: duckdb.DuckDBPyConnection, name: str) -> None:
+        con.execute("SET python_scan_all_frames = true")
+        with pytest.raises(duckdb.Error, match="does not exist"):
+            sql(f"SELECT *, llm(a.q) AS a FROM {name} JOIN a USING (i)", connection=con, a=ROWS)
+
     def test_it_cannot_travel(self, oracle: Oracle, con: duckdb.DuckDBPyConnection) -> None:
         with pytest.raises(pl.exceptions.ComputeError, match="belongs to this process"):
             pickle.dumps(sql("SELECT llm(q) AS a FROM t", connection=con))
