@@ -9,10 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyarrow import dataset, ipc
+from pyarrow import ipc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pyarrow.dataset import Dataset
 
 BOUND = 64 * 2**20
 """Bytes that are held in memory; what is more goes to the directory for temporary files, readable by nobody else."""
@@ -41,11 +43,13 @@ class Held:
             for number in range(reader.num_record_batches):
                 yield reader.get_batch(number)
 
-    def table(self) -> pa.Table | dataset.Dataset:
+    def table(self) -> pa.Table | Dataset:
         """The rows as DuckDB can scan them."""
         if self.file is None:
             return pa.Table.from_batches(self.batches, self.schema)
-        return dataset.dataset(self.file, schema=self.schema, format="ipc")
+        from pyarrow.dataset import dataset  # 70 ms, and hardly ever needed
+
+        return dataset(self.file, schema=self.schema, format="ipc")
 
 
 @contextmanager
