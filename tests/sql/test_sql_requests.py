@@ -161,7 +161,12 @@ def test_parquet_is_read_as_far_as_it_is_needed(
     frame = sql(query)
     plan = frame.llm.explain()  # type: ignore[attr-defined]
     assert "cat = 3" in plan
-    assert "DUCKDB SELECT" in plan
+    shown = next(line for line in plan.splitlines() if "DUCKDB SELECT" in line).partition("DUCKDB ")[2]
+    with duckdb.connect(":memory:") as con:
+        ((_, physical),) = con.execute(f"EXPLAIN {shown}").fetchall()
+    scan = physical[physical.index("PARQUET") :]
+    assert "Filters: cat = 3" in scan
+    assert "Projections: question " in scan, "nothing else is read"
     assert frame.collect().height > 0
     assert len(oracle.asked) <= 20
 
