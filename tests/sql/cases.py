@@ -1,4 +1,4 @@
-"""Queries for every construct, with the requests they take.
+"""Queries for every construct over two small tables, with the requests they take.
 
 The first number is how many requests a query takes. Where that is not the least there is, a third tells the least:
 `test_sql_minimum.py` finds it by trying.
@@ -7,6 +7,18 @@ The first number is how many requests a query takes. Where that is not the least
 # ruff: noqa: E501 -- queries stand on one line
 
 from __future__ import annotations
+
+import polars as pl
+
+D = pl.DataFrame(
+    {
+        "i": [0, 1, 2, 3, 4, 5],
+        "g": ["x", "x", "y", "y", "y", None],
+        "q": ["p", "p", "r", "s", None, "t"],
+        "v": [3, 3, 1, 2, 2, None],
+    }
+)
+U = pl.DataFrame({"i": [1, 2, 2, 7], "w": ["a", "b", "c", "d"], "n": [10, 20, 30, 40]})
 
 CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (4, "select llm(q) from t"),

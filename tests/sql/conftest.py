@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
+from cases import D, U
 from sql_kit import MODEL, ORACLE, Bench, Oracle
 
 from polar_llama import settings
@@ -11,16 +11,6 @@ from polar_llama.providers.registry import register_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-D = pl.DataFrame(
-    {
-        "i": [0, 1, 2, 3, 4, 5],
-        "g": ["x", "x", "y", "y", "y", None],
-        "q": ["p", "p", "r", "s", None, "t"],
-        "v": [3, 3, 1, 2, 2, None],
-    }
-)
-U = pl.DataFrame({"i": [1, 2, 2, 7], "w": ["a", "b", "c", "d"], "n": [10, 20, 30, 40]})
 
 
 @pytest.fixture(scope="session")

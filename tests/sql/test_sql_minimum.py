@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
-from cases import CASES
+from cases import CASES, D, U
 from sql_kit import answer_bool, answer_class, answer_int, answer_text, in_any_order, plain, typed
 from sqlglot import parse_one
-
-from conftest import D, U
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 import pytest
+from cases import D, U
 from sql_kit import MODEL, Bench
 
-from conftest import D, U
 from polar_llama import settings
 from polar_llama.frame.llm import llm
 from polar_llama.sqlfront import sql
