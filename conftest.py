@@ -17,7 +17,7 @@ from polar_llama import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FOREIGN = ("POLAR_LLAMA_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "GROQ_", "AWS_")
+_FOREIGN = ("POLAR_LLAMA_", "OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "GROQ_", "AWS_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _DEAD = "http://127.0.0.1:9"
 _HERE = "127.0.0.1,localhost,::1"

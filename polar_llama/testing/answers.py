@@ -24,7 +24,7 @@ class EmulatedRequest:
     """One question as the emulator understood it, the same whatever the wire format.
 
     Attributes:
-        provider: The wire format: `openai`, `anthropic`, `gemini`, `groq` or `bedrock`.
+        provider: The wire format: `openai`, `anthropic`, `gemini`, `groq`, `bedrock` or `azure`.
         model: The model's name.
         prompt: The text of the last user message (of an embedding: the last text).
         system: The text of the system messages, joined by blank lines, or None.

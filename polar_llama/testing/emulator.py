@@ -120,7 +120,7 @@ class Emulator:
         """What to set as a provider's base URL: what its vendor's own client expects.
 
         Args:
-            provider: `openai`, `anthropic`, `gemini`, `groq` or `bedrock`.
+            provider: `openai`, `anthropic`, `gemini`, `groq`, `bedrock` or `azure`.
 
         Raises:
             ValueError: If the emulator does not speak the provider's wire format.

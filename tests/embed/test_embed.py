@@ -45,6 +45,7 @@ def _report():
     [
         ("openai:text-embedding-3-small", 1536),
         ("openai:text-embedding-3-large", 3072),
+        ("azure:text-embedding-3-small", 1536),
         ("gemini:gemini-embedding-2", 3072),
         ("bedrock:amazon.titan-embed-text-v2:0", 1024),
         ("bedrock:cohere.embed-english-v3", 1024),

@@ -73,6 +73,7 @@ def _bedrock(kind: str, data: str) -> dict[str, object]:
     ("model", "where", "part"),
     [
         ("openai:gpt-6-luna", ("messages", "content"), _openai),
+        ("azure:gpt-6-luna", ("messages", "content"), _openai),
         ("anthropic:claude-sonnet-5", ("messages", "content"), _anthropic),
         ("gemini:gemini-3.8-flash", ("contents", "parts"), _gemini),
         ("bedrock:amazon.nova-lite-v1:0", ("messages", "content"), _bedrock),

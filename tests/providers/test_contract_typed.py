@@ -24,6 +24,7 @@ MODELS = [
     "gemini:gemini-3.8-flash",
     "groq:openai/gpt-oss-20b",
     "bedrock:amazon.nova-lite-v1:0",
+    "azure:gpt-6-luna",
 ]
 
 

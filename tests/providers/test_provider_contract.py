@@ -44,6 +44,7 @@ class Wire:
         refusal: How it says that the model refused.
         filtered: How it says that a filter withheld the answer; Groq has no word for it.
         reasoning: The tokens of thought it tells of, of ten.
+        version: The API's, where one is set.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Wire:
     refusal: Finish = "refusal"
     filtered: Finish = "filtered"
     reasoning: int = 10
+    version: str = ""
 
 
 WIRES = [
@@ -61,11 +63,13 @@ WIRES = [
     Wire("anthropic", "claude-haiku-5-5", overloaded=529, filtered="refusal"),
     Wire("gemini", "gemini-3.8-flash", says_limits=False, refusal="filtered"),
     Wire("groq", "openai/gpt-oss-20b", filtered="stop"),
+    Wire("azure", "gpt-6-luna"),
+    Wire("azure", "gpt-6-luna", version="2026-10-01"),
     Wire("bedrock", "amazon.nova-lite-v1:0", says_limits=False, says_wait=False, refusal="filtered", reasoning=0),
 ]
 
 
-@pytest.fixture(params=WIRES, ids=lambda wire: wire.name)
+@pytest.fixture(params=WIRES, ids=lambda wire: wire.name + wire.version)
 def wire(request: pytest.FixtureRequest) -> Wire:
     found: Wire = request.param
     return found
@@ -76,8 +80,8 @@ def ask(wire: Wire) -> Ask:
     return Ask(wire.model)
 
 
-def environ_of(emulator: Emulator) -> dict[str, str]:
-    return {name: value.replace("emulated-key", KEY) for name, value in emulator.environ().items()}
+def environ_of(wire: Wire, emulator: Emulator) -> dict[str, str]:
+    return {**emulator.environ(), **({"OPENAI_API_VERSION": wire.version} if wire.version else {})}
 
 
 @pytest.fixture
@@ -88,7 +92,7 @@ def emulator() -> Any:
 
 @pytest.fixture
 async def provider(wire: Wire, emulator: Emulator, connect: Connect, anyio_backend: str) -> AsyncIterator[Provider]:
-    async with connect(wire.name, environ_of(emulator)) as made:
+    async with connect(wire.name, environ_of(wire, emulator)) as made:
         yield made
 
 
@@ -151,7 +155,7 @@ async def test_a_repair_shows_the_answer_and_the_finding(wire: Wire, ask: Ask, c
         return "ok"
 
     with Emulator(answer=answer, key=KEY) as emulator:
-        async with connect(wire.name, environ_of(emulator)) as provider:
+        async with connect(wire.name, environ_of(wire, emulator)) as provider:
             answered(await provider.complete(Request(ask, "How many?", repair=("seven", "not a number"))))
     (role, first), (second_role, second), (third_role, third) = seen[0].messages
     assert (role, second_role, third_role) == ("user", "assistant", "user")
@@ -195,9 +199,40 @@ async def test_a_timeout(provider: Provider, ask: Ask, emulator: Emulator) -> No
     assert failed(await provider.complete(Request(ask, CANARY, timeout=0.1))).kind == "timeout"
 
 
+async def test_a_body_that_never_ends(wire: Wire, ask: Ask, emulator: Emulator, connect: Connect) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a":')
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    slow = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    environ = {name: value.replace(emulator.url, slow) for name, value in environ_of(wire, emulator).items()}
+    async with server:
+        async with connect(wire.name, environ) as provider:
+            said = failed(await provider.complete(Request(ask, CANARY, timeout=0.2)))
+        assert said.kind == "timeout"
+        server.close()
+
+
+async def test_an_empty_answer(wire: Wire, ask: Ask, connect: Connect) -> None:
+    def answer(request: Any) -> Any:
+        return "" if "?" in request.prompt else {"prime": True, "why": "so"}
+
+    typed = replace(ask, schema=json.dumps(SCHEMA))
+    with Emulator(answer=answer, key=KEY) as emulator:
+        async with connect(wire.name, environ_of(wire, emulator)) as provider:
+            answered(await provider.complete(Request(typed, "first")))
+            for one in (ask, typed):
+                said = answered(await provider.complete(Request(one, "?")))
+                assert (said.text, said.finish) == ("", "stop")
+        assert emulator.stats().requests == 3
+
+
 async def test_a_wrong_key(wire: Wire, ask: Ask, connect: Connect) -> None:
     with Emulator(key="another-key") as emulator:
-        environ = {name: value.replace("another-key", KEY) for name, value in emulator.environ().items()}
+        environ = {name: value.replace("another-key", KEY) for name, value in environ_of(wire, emulator).items()}
         async with connect(wire.name, environ) as provider:
             assert failed(await provider.complete(Request(ask, CANARY))).kind == "auth"
             assert KEY not in f"{vars(provider)!r} {provider!r}"
@@ -212,7 +247,7 @@ async def test_a_missing_model(provider: Provider, ask: Ask) -> None:
 async def test_why_an_answer_ended(wire: Wire, ask: Ask, connect: Connect, finish: Any) -> None:
     usage = Usage(70, 30, 20, 0, 10)
     with Emulator(answer=lambda _: EmulatedAnswer("I", finish, usage), key=KEY) as emulator:
-        async with connect(wire.name, environ_of(emulator)) as provider:
+        async with connect(wire.name, environ_of(wire, emulator)) as provider:
             said = answered(await provider.complete(Request(ask, "?")))
     assert said.finish == {"refusal": wire.refusal, "filtered": wire.filtered}.get(finish, finish)
     assert said.usage == replace(usage, reasoning=wire.reasoning)
@@ -221,7 +256,7 @@ async def test_why_an_answer_ended(wire: Wire, ask: Ask, connect: Connect, finis
 async def test_limits_are_reported(wire: Wire, ask: Ask, connect: Connect) -> None:
     limits = Limits(requests_per_minute=2, tokens_per_minute=6000)
     with Emulator(limits=limits, key=KEY, clock=lambda: 0.0) as emulator:
-        async with connect(wire.name, environ_of(emulator)) as provider:
+        async with connect(wire.name, environ_of(wire, emulator)) as provider:
             first = answered(await provider.complete(Request(ask, "a")))
             answered(await provider.complete(Request(ask, "b")))
             third = failed(await provider.complete(Request(ask, "c")))

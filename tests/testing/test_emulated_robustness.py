@@ -118,5 +118,5 @@ def test_every_format_is_complete() -> None:
         environ = emulator.environ()
         for wire in WIRES:
             assert emulator.base_url(wire.name) in environ.values()
-    assert {w.name for w in WIRES} == {"openai", "anthropic", "gemini", "groq", "bedrock"}
+    assert {w.name for w in WIRES} == {"openai", "anthropic", "gemini", "groq", "bedrock", "azure"}
     assert not any(a.prefix.startswith(b.prefix) for a in WIRES for b in WIRES if a is not b)

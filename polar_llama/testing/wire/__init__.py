@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from polar_llama.testing.wire import anthropic, bedrock, gemini, groq, openai
+from polar_llama.testing.wire import anthropic, azure, bedrock, gemini, groq, openai
 
-WIRES = (openai.WIRE, anthropic.WIRE, gemini.WIRE, groq.WIRE, bedrock.WIRE)
+WIRES = (openai.WIRE, anthropic.WIRE, gemini.WIRE, groq.WIRE, bedrock.WIRE, azure.WIRE)
 
 __all__ = ["WIRES"]
