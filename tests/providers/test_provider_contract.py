@@ -200,20 +200,22 @@ async def test_a_timeout(provider: Provider, ask: Ask, emulator: Emulator) -> No
 
 
 async def test_a_body_that_never_ends(wire: Wire, ask: Ask, emulator: Emulator, connect: Connect) -> None:
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a":')
-        await reader.read()
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     slow = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     environ = {name: value.replace(emulator.url, slow) for name, value in environ_of(wire, emulator).items()}
-    async with server:
-        async with connect(wire.name, environ) as provider:
-            said = failed(await provider.complete(Request(ask, CANARY, timeout=0.2)))
-        assert said.kind == "timeout"
-        server.close()
+    async with server, connect(wire.name, environ) as provider:
+        said = failed(await provider.complete(Request(ask, CANARY, timeout=0.2)))
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+    assert (said.kind, len(writers)) == ("timeout", 1)
 
 
 async def test_an_empty_answer(wire: Wire, ask: Ask, connect: Connect) -> None:
