@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from polar_llama.providers.base import Failure
-from polar_llama.types import error_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +30,6 @@ class Distinct:
 
     prompts: list[str]
     index: pl.Series | None
-
-
-def answer_dtype(call: Call, on_error: OnError) -> pl.DataType:
-    """The dtype of a call's answered column.
-
-    Args:
-        call: The call; its own `on_error` wins.
-        on_error: The setting in force.
-    """
-    return error_dtype(call.returns.dtype) if (call.on_error or on_error) == "struct" else call.returns.dtype
 
 
 def distinct(column: pl.Series) -> Distinct:

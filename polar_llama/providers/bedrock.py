@@ -20,7 +20,7 @@ from botocore.validate import ParamValidator
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.base import Failure
 from polar_llama.providers.bedrock_body import best, fill, prepare
-from polar_llama.providers.bedrock_embeddings import Embeddings
+from polar_llama.providers.bedrock_embeddings import Embeddings, room
 from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
 from polar_llama.providers.bedrock_reply import read_reply
 from polar_llama.providers.bedrock_session import session_class
@@ -31,7 +31,9 @@ from polar_llama.providers.prepared import remember
 from polar_llama.transport.base import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from polar_llama.providers.base import Ask, Connection, Provider, Request, Response
+    from collections.abc import Sequence
+
+    from polar_llama.providers.base import Ask, Connection, Provider, Request, Response, Room, Vectors
     from polar_llama.providers.errors import Problem
     from polar_llama.providers.forms import Form
     from polar_llama.providers.wire import Shared
@@ -72,7 +74,7 @@ def create(connection: Connection) -> Provider:
     return BedrockProvider(session, region.strip(), url, connection)
 
 
-class BedrockProvider(Embeddings):
+class BedrockProvider:
     """Bedrock in one region.
 
     Args:
@@ -99,6 +101,7 @@ class BedrockProvider(Embeddings):
         self._opening = asyncio.Lock()
         self._client: Any = None
         self._made_for = 0
+        self._embeddings = Embeddings(self.host, self._opened, connection)
 
     def check(self, ask: Ask) -> None:
         """Raise what would keep every request of a call from being sent.
@@ -120,6 +123,14 @@ class BedrockProvider(Embeddings):
         if request.ask.schema is None:
             return (await self._once(request, "schema"))[0]
         return await self._forms.ask(request, self._once, self._start(request.ask), proven=False)
+
+    def room(self, ask: Ask) -> Room:
+        """See `Embeds.room`."""
+        return room(ask)
+
+    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
+        """See `Embeds.embed`."""
+        return await self._embeddings.embed(ask, texts, timeout)
 
     async def aclose(self) -> None:
         """Free the clients; the transport is shared."""

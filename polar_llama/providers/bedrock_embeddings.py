@@ -13,7 +13,7 @@ from polar_llama.providers.embedding import NoVectorsError, asked, malformed, pa
 from polar_llama.transport.base import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from polar_llama.providers.base import Ask, Connection
 
@@ -24,19 +24,22 @@ COHERE = Room(texts=96, size=400_000)
 """Cohere's reference: 96 texts."""
 
 
+def room(ask: Ask) -> Room:
+    """What fits into one request."""
+    return COHERE if _is_cohere(ask.model) else TITAN
+
+
 class Embeddings:
-    """The side of a `BedrockProvider` that embeds."""
+    """The embeddings of Bedrock in one region.
 
-    host: str
-    _connection: Connection
+    Args:
+        host: Who answers, for messages.
+        opened: Gives a client.
+        connection: Reads the credentials, which no message may show.
+    """
 
-    async def _opened(self) -> Any:
-        """A client."""
-        raise NotImplementedError
-
-    def room(self, ask: Ask) -> Room:
-        """What fits into one request."""
-        return COHERE if _is_cohere(ask.model) else TITAN
+    def __init__(self, host: str, opened: Callable[[], Awaitable[Any]], connection: Connection) -> None:
+        self._host, self._opened, self._connection = host, opened, connection
 
     async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
         """Ask once for the vectors of texts."""
@@ -53,10 +56,10 @@ class Embeddings:
                 found = from_json(await reply["body"].raw_stream.read())
             vectors = tuple(map(packed, _vectors(found)))
         except (NoVectorsError, KeyError, TypeError):
-            return malformed(self.host, "a body that holds no embeddings")
+            return malformed(self._host, "a body that holds no embeddings")
         except ERRORS as error:
             secrets = [value for name in CREDENTIALS if (value := self._connection.secret(name))]
-            said, _ = failed(error, asked(ask, texts, timeout), self.host, secrets)
+            said, _ = failed(error, asked(ask, texts, timeout), self._host, secrets)
             return said
         headers = reply["ResponseMetadata"]["HTTPHeaders"]
         counted = found.get("inputTextTokenCount", headers.get("x-amzn-bedrock-input-token-count"))

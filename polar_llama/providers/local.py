@@ -14,16 +14,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from polar_llama.errors import ConfigurationError
-from polar_llama.providers import embedded, weights
+from polar_llama.providers import embedded, local_embeddings, weights
 from polar_llama.providers.base import Failure, Response, Usage
 from polar_llama.providers.conversation import shots
-from polar_llama.providers.local_embeddings import Embeddings
 from polar_llama.providers.media import openai_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from polar_llama.providers.base import Connection, Finish, Kind, Provider, Request
+    from polar_llama.providers.base import Ask, Connection, Finish, Kind, Provider, Request, Room, Vectors
 
 MAX_TOKENS = 256
 """The most tokens of an answer when the call does not say."""
@@ -47,7 +47,7 @@ def create(connection: Connection, model: str = "") -> Provider:  # noqa: ARG001
     return LocalProvider(weights.locate(model))
 
 
-class LocalProvider(Embeddings):
+class LocalProvider:
     """One weights file, answered by llama.cpp in this process."""
 
     def __init__(self, path: Path) -> None:
@@ -82,6 +82,14 @@ class LocalProvider(Embeddings):
             model=self._path.stem,
             finish=_FINISH.get(done.finish or "", "error"),
         )
+
+    def room(self, ask: Ask) -> Room:  # noqa: ARG002
+        """See `Embeds.room`."""
+        return local_embeddings.ROOM
+
+    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:  # noqa: ARG002
+        """See `Embeds.embed`."""
+        return await local_embeddings.embed(self._path, self._digest, texts, timeout)
 
     async def aclose(self) -> None:
         """Nothing: the model stays loaded for the next run of this process."""

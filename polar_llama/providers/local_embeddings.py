@@ -12,39 +12,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from polar_llama.providers.base import Ask
-
 ROOM = Room(texts=32, size=64_000)
 """A request cannot be stopped half-way, so it is kept short: measured 0.5 s on 2 cores."""
 
 
-class Embeddings:
-    """The side of a `LocalProvider` that embeds."""
+async def embed(path: Path, digest: str, texts: Sequence[str], timeout: float) -> Vectors | Failure:
+    """Ask once for the vectors of texts.
 
-    _path: Path
-    _digest: str
+    Args:
+        path: The weights.
+        digest: Their digest.
+        texts: The texts; empty ones fail alone.
+        timeout: Seconds.
+    """
+    return await without_empty(texts, lambda full: _embed(path, digest, full, timeout))
 
-    def room(self, ask: Ask) -> Room:  # noqa: ARG002
-        """What goes into one request."""
-        return ROOM
 
-    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:  # noqa: ARG002
-        """Ask once for the vectors of texts."""
-        return await without_empty(texts, lambda full: self._embed(full, timeout))
-
-    async def _embed(self, texts: list[str], timeout: float) -> Vectors | Failure:
-        body = {"input": texts, "encoding_format": "base64"}
-        try:
-            done = await embedded.engine(self._path, self._digest, embedding=True).generate(body, timeout)
-            found: Any = done.vectors
-            if "error" in found:
-                return _refused(found["error"])
-            vectors = tuple(packed(one["embedding"]) for one in sorted(found["data"], key=lambda one: one["index"]))
-        except embedded.LoadError as error:
-            return Failure("unknown_model", str(error))
-        except (ValueError, KeyError, TypeError, NoVectorsError):
-            return Failure("bad_request", "llama.cpp refuses the request")
-        return Vectors(vectors, Usage(input=found["usage"]["prompt_tokens"]), self._path.stem)
+async def _embed(path: Path, digest: str, texts: list[str], timeout: float) -> Vectors | Failure:
+    body = {"input": texts, "encoding_format": "base64"}
+    try:
+        done = await embedded.engine(path, digest, embedding=True).generate(body, timeout)
+        found: Any = done.vectors
+        if "error" in found:
+            return _refused(found["error"])
+        vectors = tuple(packed(one["embedding"]) for one in sorted(found["data"], key=lambda one: one["index"]))
+    except embedded.LoadError as error:
+        return Failure("unknown_model", str(error))
+    except (ValueError, KeyError, TypeError, NoVectorsError):
+        return Failure("bad_request", "llama.cpp refuses the request")
+    return Vectors(vectors, Usage(input=found["usage"]["prompt_tokens"]), path.stem)
 
 
 def _refused(error: dict[str, Any]) -> Failure:

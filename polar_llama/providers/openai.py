@@ -22,9 +22,9 @@ from polar_llama.providers.schema import drop_nulls
 from polar_llama.transport.base import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from polar_llama.providers.base import Ask, Connection, Provider, Request
+    from polar_llama.providers.base import Ask, Connection, Provider, Request, Room, Vectors
     from polar_llama.providers.endpoint import Endpoint
     from polar_llama.providers.forms import Form
     from polar_llama.providers.openai_body import Body
@@ -92,7 +92,7 @@ def create(connection: Connection) -> Provider:
     return ChatProvider(at, dialect, connection)
 
 
-class ChatProvider(Embeddings):
+class ChatProvider:
     """A server of chat completions.
 
     Args:
@@ -110,6 +110,7 @@ class ChatProvider(Embeddings):
         self._fixed = {"content-type": "application/json", **dialect.headers}
         self._bodies: dict[tuple[Ask, Form], Body] = {}
         self._forms = Forms(FORMS, _ABOUT_SCHEMAS)
+        self._embeddings = Embeddings(self.host, self.url, dialect, connection)
 
     def url(self, ask: Ask) -> str:  # noqa: ARG002 -- at Azure the model is part of it
         """Where a call is sent."""
@@ -125,6 +126,14 @@ class ChatProvider(Embeddings):
             self._body(ask, "schema")
         except BodyError as error:
             raise ConfigurationError(f"{ask.model} cannot be asked: {error}") from None
+
+    def room(self, ask: Ask) -> Room:  # noqa: ARG002
+        """See `Embeds.room`."""
+        return self._embeddings.room
+
+    async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
+        """See `Embeds.embed`."""
+        return await self._embeddings.embed(ask, texts, timeout)
 
     async def aclose(self) -> None:
         """Nothing to free: the transport is shared."""

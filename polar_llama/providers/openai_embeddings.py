@@ -12,7 +12,7 @@ from polar_llama.providers.openai_reply import read_usage
 from polar_llama.providers.wire import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from polar_llama.providers.base import Ask, Connection
     from polar_llama.providers.openai import Dialect
@@ -25,19 +25,18 @@ OTHERS = Room(texts=256, size=200_000)
 
 
 class Embeddings:
-    """The side of a `ChatProvider` that embeds."""
+    """The embeddings of one server of chat completions.
 
-    host: str
-    _dialect: Dialect
-    _connection: Connection
+    Args:
+        host: Who answers, for messages.
+        url: Where a call's chat completions are sent; its embeddings go beside them.
+        dialect: In what the server differs from others.
+        connection: Reads the key when sending, and sends.
+    """
 
-    def url(self, ask: Ask) -> str:
-        """Where a call's chat completions are sent."""
-        raise NotImplementedError
-
-    def room(self, ask: Ask) -> Room:  # noqa: ARG002
-        """What fits into one request."""
-        return OPENAI if self._dialect.knows_schemas else OTHERS
+    def __init__(self, host: str, url: Callable[[Ask], str], dialect: Dialect, connection: Connection) -> None:
+        self.room = OPENAI if dialect.knows_schemas else OTHERS
+        self._host, self._url, self._dialect, self._connection = host, url, dialect, connection
 
     async def embed(self, ask: Ask, texts: Sequence[str], timeout: float) -> Vectors | Failure:
         """Ask once for the vectors of texts."""
@@ -51,14 +50,14 @@ class Embeddings:
         key, name = (self._connection.secret(self._dialect.key) or "").strip(), self._dialect.key_header
         shows = Credential(self._dialect.key, key, name, "Bearer " if name == "authorization" else "")
         if not (key.isascii() and key.isprintable()) or (self._dialect.needs_key and not key):
-            return Failure("auth", f"not sent to {self.host}: {self._dialect.key} is not set, or is no key")
+            return Failure("auth", f"not sent to {self._host}: {self._dialect.key} is not set, or is no key")
         try:
             content = json_bytes(body)
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self.host}: {error}")
-        url = self.url(ask).replace("/chat/completions", "/embeddings")
+            return Failure("bad_request", f"not sent to {self._host}: {error}")
+        url = self._url(ask).replace("/chat/completions", "/embeddings")
         got = await post(
-            self._connection, url, self._dialect.headers, content, asked(ask, texts, timeout), shows, self.host
+            self._connection, url, self._dialect.headers, content, asked(ask, texts, timeout), shows, self._host
         )
         if isinstance(got, Failure):
             return got
@@ -66,7 +65,7 @@ class Embeddings:
         try:
             vectors = tuple(packed(one["embedding"]) for one in sorted(found["data"], key=lambda one: one["index"]))
         except (KeyError, TypeError, NoVectorsError):
-            return malformed(self.host, "a body that holds no embeddings")
+            return malformed(self._host, "a body that holds no embeddings")
         return Vectors(
             vectors,
             usage=read_usage(found.get("usage")),

@@ -13,7 +13,6 @@ from stage_kit import OnDemand, answers, batches, call, echo, frame, settings
 from polar_llama.errors import AnswerError
 from polar_llama.exec import asked, stage
 from polar_llama.exec.run import Run, Slot
-from polar_llama.exec.splice import answer_dtype
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def test_without_prompts_the_dtype_is_right_and_nothing_is_asked(tmp_path, model
     dispatcher = OnDemand()
     one = call(returns=returns, on_error=on_error)
     got = answers(start(tmp_path, dispatcher, model), [frame(prompts)], Slot("a", one))
-    assert got.schema["a"] == answer_dtype(one, "raise")
+    assert got.schema["a"] == one.dtype
     assert got["a"].is_null().all()
     assert got.height == len(prompts)
     assert not dispatcher.jobs
