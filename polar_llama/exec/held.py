@@ -32,11 +32,11 @@ class Held:
             later.then(partial(self._over, question))
         self._held[question].append(attempt)
 
-    def take(self, batch: Batch) -> list[Try]:
-        """Give the requests of a batch back: it is not asked any more."""
+    def take(self, batch: Batch) -> list[bytes]:
+        """Give the keys of a batch back: it is not asked any more."""
         held = self._held.get(batch.question, [])
-        taken = [attempt for attempt in held if attempt.batch is batch]
-        held[:] = [attempt for attempt in held if attempt.batch is not batch]
+        taken = [key for attempt in held for key in attempt.leave(batch)]
+        held[:] = [attempt for attempt in held if attempt.pairs]
         return taken
 
     def _over(self, question: Question) -> None:

@@ -94,12 +94,11 @@ class Lane:
         batch.open += len(pairs)
         self._active[batch] = None
         batch.waiting.extend(pairs)
-        question = batch.question
-        stopped = batch.stopped or self._stops.get(question)
+        stopped = batch.stopped or self._stops.get(batch.question)
         if stopped is not None:
             self.stop(batch, stopped)
             return
-        self._turns.add(batch)
+        self._turns.add(batch, self._loop.time())
         self._agree_on_limits()
         self._pump()
 
@@ -109,11 +108,10 @@ class Lane:
         waiting = [key for key, _ in batch.waiting]
         batch.waiting.clear()
         self._turns.remove(batch)
-        if any(entry[2].batch is batch for entry in self._retries):
-            waiting += [key for entry in self._retries if entry[2].batch is batch for key, _ in entry[2].pairs]
-            self._retries = [entry for entry in self._retries if entry[2].batch is not batch]
-            heapq.heapify(self._retries)
-        waiting += [key for attempt in self._held.take(batch) for key, _ in attempt.pairs]
+        waiting += [key for entry in self._retries for key in entry[2].leave(batch)]
+        self._retries = [entry for entry in self._retries if entry[2].pairs]
+        heapq.heapify(self._retries)
+        waiting += self._held.take(batch)
         for key in waiting:
             self._end(batch, key, failure)
 
@@ -157,7 +155,7 @@ class Lane:
                 self._wake(self._retries[0][0])
                 return None
             attempt = self._retries[0][2] if due else self._turns.peek()
-            at = self.limiter.ready(now, attempt.size)
+            at = max(self.limiter.ready(now, attempt.size), 0.0 if due else self._turns.ripe_at)
             if at > now:
                 self._wake(at)
                 return None
@@ -237,10 +235,12 @@ class Lane:
         self._refused = 0
         grown = self.limiter.answered(attempt.generation, now - attempt.sent_at)
         for key, value, response in list(each(attempt, reply)):
-            self._end(attempt.batch, key, value, response)
+            self._end(attempt.owner(key), key, value, response)
         return grown
 
     def _failed(self, attempt: Try, failure: Failure, now: float) -> bool:
+        for one, key, stop in attempt.part():
+            self._end(one, key, stop)
         batch, limits = attempt.batch, attempt.batch.question.limits
         self._silent = self._silent + 1 if failure.kind == "network" else 0
         delay = retry.wait(failure, attempt.failures, limits.max_retries, self._random())
@@ -255,8 +255,8 @@ class Lane:
             return False
         if failure.kind == "bad_request" and len(attempt.pairs) > 1 and self._refused < HOPELESS and not batch.stopped:
             self._refused += 1
-            for pairs in halves(attempt.pairs):
-                self._later(Try(batch, pairs), now)
+            for half in halves(attempt):
+                self._later(half, now)
             return False
         last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
         self._end_all(attempt, last)
@@ -282,7 +282,7 @@ class Lane:
 
     def _end_all(self, attempt: Try, value: object) -> None:
         for key, _ in attempt.pairs:
-            self._end(attempt.batch, key, value)
+            self._end(attempt.owner(key), key, value)
 
     def _end(self, batch: Batch, key: bytes, value: object, reply: Response | None = None) -> None:
         if isinstance(value, Failure):

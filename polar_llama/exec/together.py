@@ -9,7 +9,7 @@ from polar_llama.exec.judge import Invalid, read
 from polar_llama.providers.base import Failure, Request, Response, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
@@ -21,10 +21,17 @@ HOPELESS = 16
 
 @dataclass(slots=True)
 class Try:
-    """One request at the lane: a prompt, or the texts of a request for embeddings."""
+    """One request at the lane: a prompt, or the texts of a request for embeddings.
+
+    Attributes:
+        batch: Whose it is; of several, whose the first text is.
+        pairs: Keys and texts.
+        owners: Key to batch, for the texts of embeddings, which may be of several batches of one question; else None.
+    """
 
     batch: Batch
     pairs: list[Pair]
+    owners: dict[bytes, Batch] | None = None
     failures: int = 0
     repair: tuple[str, str] | None = None
     generation: int = 0
@@ -34,28 +41,52 @@ class Try:
     def __post_init__(self) -> None:
         pairs = self.pairs
         self.size = len(pairs[0][1]) if len(pairs) == 1 else sum(len(prompt) for _, prompt in pairs)
+        self._anchor()
+
+    def owner(self, key: bytes) -> Batch:
+        """Whose a text is."""
+        return self.batch if self.owners is None else self.owners[key]
+
+    def leave(self, batch: Batch) -> list[bytes]:
+        """Take a batch's texts out; their keys."""
+        gone = [key for key, _ in self.pairs if self.owner(key) is batch]
+        if gone:
+            self.pairs = [pair for pair in self.pairs if self.owner(pair[0]) is not batch]
+            self._anchor()
+        return gone
+
+    def part(self) -> list[tuple[Batch, bytes, Failure]]:
+        """Take out the texts of those of several batches that are not asked any more; whose they are, and why."""
+        several = dict.fromkeys((self.owners or {}).values())
+        return [(one, key, why) for one in several if (why := one.stopped) is not None for key in self.leave(one)]
+
+    def _anchor(self) -> None:
+        if self.owners and self.pairs:
+            self.batch = self.owners[self.pairs[0][0]]
 
 
-def together(batch: Batch) -> list[Pair]:
-    """The next prompts of a batch that one request holds: one of a question, for embeddings what fits."""
-    question, waiting = batch.question, batch.waiting
-    if not question.ask.embedding:
-        return [waiting[0]]
+def together(line: Sequence[Batch]) -> tuple[Try, bool]:
+    """The next texts of a question's waiting batches that one request for embeddings holds; whether it is full."""
+    question = line[0].question
     room = cast("Embeds", question.provider).room(question.ask)
     pairs: list[Pair] = []
-    size = 0
-    for pair in waiting:
+    owners: dict[bytes, Batch] = {}
+    size, full = 0, False
+    for batch, pair in ((batch, pair) for batch in line for pair in batch.waiting):
         size += len(pair[1].encode())
-        if pairs and (len(pairs) >= room.texts or size > room.size):
+        full = bool(pairs) and (len(pairs) >= room.texts or size > room.size)
+        if full:
             break
         pairs.append(pair)
-    return pairs
+        owners[pair[0]] = batch
+    return Try(line[0], pairs, owners), full or len(pairs) >= room.texts
 
 
-def halves(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+def halves(attempt: Try) -> tuple[Try, Try]:
     """Two requests for one that was refused: the text that is wrong is in one of them."""
+    batch, pairs, owners = attempt.batch, attempt.pairs, attempt.owners
     middle = len(pairs) // 2
-    return pairs[:middle], pairs[middle:]
+    return Try(batch, pairs[:middle], owners), Try(batch, pairs[middle:], owners)
 
 
 async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure:

@@ -1,6 +1,7 @@
 """What waits to be sent, in its order: calls take turns, so a short run need not wait for a long one.
 
-The batches of one call do not overtake each other: the first is done first and flows on.
+The batches of one call do not overtake each other: the first is done first and flows on. A request for
+embeddings is filled from as many of them as it takes; while more of them arrive, one that is not full waits.
 """
 
 from __future__ import annotations
@@ -14,11 +15,23 @@ if TYPE_CHECKING:
     from polar_llama.exec.base import Question
     from polar_llama.exec.job import Batch
 
+LULL = 0.005
+"""Seconds without a new batch after which a request for embeddings is sent though it is not full."""
+
+LONGEST = 0.05
+"""Seconds that such a request waits at most, whatever arrives."""
+
 
 class Turns:
-    """The batches with prompts to send; the prompts lie in `Batch.waiting`."""
+    """The batches with prompts to send; the prompts lie in `Batch.waiting`.
+
+    Attributes:
+        ripe_at: When what `peek` gave may be sent.
+    """
 
     def __init__(self) -> None:
+        self.ripe_at = 0.0
+        self._arrived: dict[Question, tuple[float, float]] = {}
         self._turns: deque[deque[Batch]] = deque()
         self._lines: dict[Question, deque[Batch]] = {}
         self._paused: set[Question] = set()
@@ -27,9 +40,12 @@ class Turns:
     def __bool__(self) -> bool:
         return bool(self._turns)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, now: float) -> None:
         """Put a batch behind those of its call."""
         self._next = None
+        if batch.question.ask.embedding:
+            first, _ = self._arrived.get(batch.question, (now, now))
+            self._arrived[batch.question] = first, now
         line = self._lines.get(batch.question)
         if line is None:
             self._lines[batch.question] = line = deque()
@@ -56,8 +72,10 @@ class Turns:
     def peek(self) -> Try:
         """The request whose turn it is: of one prompt, or of the texts that go into one for embeddings."""
         if self._next is None:
-            batch = self._turns[0][0]
-            self._next = Try(batch, together(batch))
+            line = self._turns[0]
+            batch = line[0]
+            self.ripe_at = 0.0
+            self._next = self._filled(line) if batch.question.ask.embedding else Try(batch, [batch.waiting[0]])
         return self._next
 
     def pop(self) -> Try:
@@ -65,11 +83,23 @@ class Turns:
         attempt = self.peek()
         self._next = None
         self._turns.rotate(-1)
-        waiting = attempt.batch.waiting
-        for _ in attempt.pairs:
-            waiting.popleft()
-        if not waiting:
-            self.remove(attempt.batch)
+        for key, _ in attempt.pairs:
+            batch = attempt.owner(key)
+            batch.waiting.popleft()
+            if not batch.waiting:
+                self.remove(batch)
+        question = attempt.batch.question
+        if question in self._arrived:
+            _, last = self._arrived[question]
+            self._arrived[question] = last, last
+        return attempt
+
+    def _filled(self, line: deque[Batch]) -> Try:
+        """A request for embeddings; one that is not full is not ripe at once."""
+        attempt, full = together(line)
+        if not full:
+            first, last = self._arrived[attempt.batch.question]
+            self.ripe_at = min(first + LONGEST, last + LULL)
         return attempt
 
     def remove(self, batch: Batch) -> None:
@@ -80,5 +110,6 @@ class Turns:
             return
         line.remove(batch)
         if not line:
+            self._arrived.pop(batch.question, None)
             del self._lines[batch.question]
             self._turns = deque(other for other in self._turns if other is not line)
