@@ -1,7 +1,7 @@
 """What a run would send, counted without sending: prompts are digested and looked up, and that is all.
 
 Nothing is written, also no cache directory is made. Retries, and second askings after an answer that
-does not validate, are not foreseen. Texts for embeddings count one by one, though a request takes many.
+does not validate, are not foreseen.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from polar_llama.cache import open_cache
 from polar_llama.cache.directory import DATABASE, located
 from polar_llama.exec import record
 from polar_llama.exec.keys import Keyer
+from polar_llama.exec.packing import Packing, room_of
 from polar_llama.exec.pool import silent_provider, without_secrets
 from polar_llama.exec.price import price
 from polar_llama.exec.run import named, shared_by_all_rows
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from polar_llama.cache.base import AnswerCache
     from polar_llama.call import Call
     from polar_llama.exec.tokens import Calibration
-    from polar_llama.providers.base import Ask
+    from polar_llama.providers.base import Ask, Room
     from polar_llama.settings import Settings
 
     Written = tuple[Call, str]  # a call and how its prompt was written
@@ -37,20 +38,12 @@ if TYPE_CHECKING:
 UNSEEN = 256
 """UTF-8 bytes that a prompt made of unknown answers is taken to have besides its template's."""
 
+_COUNTS = ("rows", "prompts", "cached", "requests", "input_tokens", "output_tokens")
+
 SCHEMA = pl.Schema(
-    {
-        "call": pl.String(),
-        "model": pl.String(),
-        "rows": pl.Int64(),
-        "prompts": pl.Int64(),
-        "cached": pl.Int64(),
-        "requests": pl.Int64(),
-        "input_tokens": pl.Int64(),
-        "output_tokens": pl.Int64(),
-        "cost_usd": pl.Float64(),
-        "exact": pl.Boolean(),
-        "requests_as_written": pl.Int64(),
-    }
+    {"call": pl.String(), "model": pl.String()}
+    | dict.fromkeys(_COUNTS, pl.Int64())
+    | {"cost_usd": pl.Float64(), "exact": pl.Boolean(), "requests_as_written": pl.Int64()}
 )
 
 
@@ -79,6 +72,7 @@ class _Asked:
     identity: str
     ask: Ask
     keyer: Keyer
+    room: Room | None
     seen: set[bytes] = field(default_factory=set)
     missing: set[bytes] = field(default_factory=set)
 
@@ -106,10 +100,12 @@ class _Pass:
     new: set[bytes | str]
     slots: int = 0
     counts: _Figures = field(init=False)
+    packing: Packing = field(init=False)
     all_cached: bool = True
 
     def __post_init__(self) -> None:
         self.counts = _Figures(self.figures.asked)
+        self.packing = Packing(self.figures.asked.room)
 
 
 class Forecast:
@@ -158,6 +154,8 @@ class Forecast:
             of_slot.append(one)
         for batch in batches:
             with self._lock:
+                for one in passes.values():
+                    one.packing.rows(batch.height)
                 for slot, one in zip(slots, of_slot, strict=True):
                     self._count(one, batch.get_column(slot.column), known=slot.known, exact=exact)
         with self._lock:
@@ -196,7 +194,7 @@ class Forecast:
         short = not (call.returns.dtype.is_nested() or call.returns.dtype == pl.String)
         read = figures.guessed * self._calibration.ratio(identity, ask.model)
         written = figures.requests * self._calibration.answer(identity, ask, short=short)
-        counts = {name: getattr(figures, name) for name in ("rows", "prompts", "cached", "requests")}
+        counts = {name: getattr(figures, name) for name in _COUNTS[:4]}
         tokens = {"input_tokens": round(read), "output_tokens": round(written)}
         return row | counts | tokens | {"cost_usd": self._cost(figures, read, written)}
 
@@ -215,9 +213,9 @@ class Forecast:
         same = replace(call, model=name, on_error=None)
         if same not in self._calls:
             provider, model = split_model(name)
-            identity = silent_provider(provider, model, self._environ).identity
-            ask = shared_by_all_rows(same, model)
-            self._calls[same] = _Asked(same, identity, ask, Keyer(identity, ask))
+            silent, ask = silent_provider(provider, model, self._environ), shared_by_all_rows(same, model)
+            keyer, room = Keyer(silent.identity, ask), room_of(silent, ask)
+            self._calls[same] = _Asked(same, silent.identity, ask, keyer, room)
         return self._figures.setdefault((same, call.label), _Figures(self._calls[same]))
 
     def _count(self, one: _Pass, column: pl.Series, *, known: bool, exact: bool) -> None:
@@ -241,8 +239,9 @@ class Forecast:
         counts.cached += len(held)
         for key, prompt in new.items():
             if key not in held and self._is_asked(asked.call, key, exact=exact):
-                counts.requests += 1
-                counts.guessed += guess(len(prompt.encode()) + overhead(asked.ask))
+                size = len(prompt.encode())
+                one.packing.add(size)
+                counts.guessed += guess(size + overhead(asked.ask))
 
     def _mark(self, one: _Pass, marks: list[str]) -> None:
         """Count prompts that are not known yet."""
@@ -258,12 +257,14 @@ class Forecast:
 
     def _add(self, one: _Pass, *, exact: bool, most: int | None) -> None:
         figures, counts = one.figures, one.counts
+        texts = counts.requests + one.packing.texts
+        counts.requests += one.packing.requests
         if most is None or most >= counts.rows:
             # Else which of them are asked is not known: asked elsewhere, they count again.
             figures.asked.seen.update(key for key in one.new if isinstance(key, bytes))
             most = counts.rows
-        share = min(1.0, most / max(1, counts.requests))
-        figures.exact = figures.exact and exact and counts.exact and not figures.asked.ask.embedding
+        share = min(1.0, most / max(1, texts))
+        figures.exact = figures.exact and exact and counts.exact and one.packing.exact
         figures.rows += min(counts.rows, most)
         figures.prompted += min(counts.prompted, most)
         figures.prompts += min(counts.prompts, most)
