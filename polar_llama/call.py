@@ -54,6 +54,7 @@ class Call:
         examples: Questions and their answers, as `Ask.examples`.
         embedding: Whether a vector is wanted, not an answer.
         dimensions: How long the vector is to be, or None.
+        allow_urls: Hosts from which images are fetched for providers that take bytes only.
     """
 
     returns: AnswerType
@@ -71,6 +72,7 @@ class Call:
     examples: str = ""
     embedding: bool = False
     dimensions: int | None = None
+    allow_urls: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> pl.DataType:

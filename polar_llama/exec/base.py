@@ -102,6 +102,7 @@ class Question:
         gate: Asked before each request is sent.
         tally: Where this call is counted.
         settled: Called when a request has come to its end and is counted.
+        hosts: From where images are fetched for a provider that takes bytes only.
     """
 
     provider: Provider
@@ -116,6 +117,7 @@ class Question:
     read: bool = True
     write: bool = True
     scope: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 class Job(Protocol):

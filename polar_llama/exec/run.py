@@ -27,7 +27,7 @@ from polar_llama.exec.price import Price, price
 from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
 from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
-from polar_llama.providers.base import Ask, Checks, Embeds, Failure
+from polar_llama.providers.base import Ask, Checks, Embeds, Failure, WantsBytes
 from polar_llama.providers.registry import embedding_model, split_model
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ class Run:
 
     def _tick(self) -> None:
         if self._cancelled.is_set():
-            msg = "the run was cancelled. What had come back is cached: run again to ask only for the rest"
-            raise AnswerError(msg)
+            raise AnswerError("the run was cancelled. What had come back is cached: run again to ask only for the rest")
         self._progress.show(self._counts)
 
     def _counts(self) -> Counts:
@@ -211,8 +210,8 @@ class Run:
         limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
         ask = shared_by_all_rows(call, model)
         if call.embedding and not isinstance(provider, Embeds):
-            msg = f"{provider_name} has no embeddings. Hint: embed(…, model=…) of openai, gemini, bedrock or local"
-            raise ConfigurationError(msg)
+            hint = "Hint: embed(…, model=…) of openai, gemini, bedrock or local"
+            raise ConfigurationError(f"{provider_name} has no embeddings. {hint}")
         if isinstance(provider, Checks) and not call.embedding:
             provider.check(ask)
         tally = Tally()
@@ -230,6 +229,7 @@ class Run:
             read=reads,
             write=writes,
             scope="" if reads else self._scope,
+            hosts=call.allow_urls if isinstance(provider, WantsBytes) and provider.wants_bytes else (),
         )
         keyer = Keyer(provider.identity, ask)
         asked = Asked(question, keyer, self._engine(), name=name, label=call.label, meter=meter, clock=self._clock)

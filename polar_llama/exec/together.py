@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from polar_llama.exec.images import with_bytes
 from polar_llama.exec.judge import Invalid, read
 from polar_llama.providers.base import Failure, Request, Response, Usage
 
@@ -94,7 +95,13 @@ async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure
     ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
     if ask.embedding:
         return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
-    return await provider.complete(Request(ask, attempt.pairs[0][1], attempt.repair, timeout))
+    prompt = attempt.pairs[0][1]
+    if hosts := attempt.batch.question.hosts:
+        fetched = await with_bytes(prompt, hosts, timeout)
+        if isinstance(fetched, Failure):
+            return fetched
+        prompt = fetched
+    return await provider.complete(Request(ask, prompt, attempt.repair, timeout))
 
 
 def each(attempt: Try, vectors: Vectors) -> Iterator[tuple[bytes, object, Response | None]]:

@@ -63,11 +63,13 @@ def _read(path: str, roots: list[Path]) -> bytes:
             file = (root / path).resolve()
             if not file.is_relative_to(root) or not file.is_file():
                 continue
-            if file.stat().st_size > MAX_BYTES:
-                msg = f"read_files(): a file has more than {MAX_BYTES >> 20} MB"
-                raise PlanError(msg)
-            return file.read_bytes()
+            with file.open("rb") as opened:
+                content = opened.read(MAX_BYTES + 1)
         except (OSError, ValueError):
             continue
+        if len(content) > MAX_BYTES:
+            msg = f"read_files(): a file has more than {MAX_BYTES >> 20} MB"
+            raise PlanError(msg)
+        return content
     msg = "read_files(): a path names no file that can be read in the allowed folders (allow_paths=…)"
     raise PlanError(msg)

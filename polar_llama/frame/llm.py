@@ -13,6 +13,7 @@ from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.capture import arm
 from polar_llama.frame.shots import written_examples
 from polar_llama.template import Template, Told, is_template, parse_template
+from polar_llama.transport.fetch import checked_hosts
 from polar_llama.types import answer_type
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
     options: Mapping[str, Any] | None = None,
     examples: Sequence[tuple[Any, Any]] | None = None,
     images: str | pl.Expr | Sequence[str | pl.Expr] | None = None,
+    allow_urls: Sequence[str] = (),
     cache: bool = True,
     on_error: OnError | None = None,
 ) -> pl.Expr:
@@ -58,7 +60,9 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         examples: Pairs of a question and its answer, which the model is shown before every prompt. A question is a
             whole prompt (of a template also a mapping of its fields), an answer a value of `returns`.
         images: Columns or expressions of images that go with the prompt: their bytes (PNG, JPEG, WebP, GIF; also PDF
-            documents), or http(s) URLs, which are handed to the provider and never fetched here. Null: no question.
+            documents), or http(s) URLs, which are handed to the provider. Null: no question.
+        allow_urls: Hosts (`"images.example.com"`, `"*.example.com"`) from which images that are URLs are fetched for
+            providers that take bytes only (Gemini, Bedrock, local); without them nothing is fetched.
         cache: False asks again although the cache holds an answer.
         on_error: `"raise"` (after every other row is answered and cached), `"null"`, or `"struct"`
             (`Struct{answer, error}`); by default the setting.
@@ -98,6 +102,7 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         examples=written_examples(examples, kind, source),
         cache=_flag(cache),
         on_error=_on_error(on_error),
+        allow_urls=checked_hosts(allow_urls) if allow_urls else (),
     )
     arm()
     return pl.col(intern(call, source)).alias("llm")

@@ -238,6 +238,16 @@ class Checks(Protocol):
         ...
 
 
+@runtime_checkable
+class WantsBytes(Protocol):
+    """A provider that may take images as bytes only: URLs are fetched for it, where the call allows their hosts."""
+
+    @property
+    def wants_bytes(self) -> bool:
+        """Whether it takes no URLs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """What a provider's factory is handed when a run first needs it.

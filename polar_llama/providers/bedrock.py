@@ -84,6 +84,8 @@ class BedrockProvider:
         connection: Reads credentials when a client is made.
     """
 
+    wants_bytes = True
+
     def __init__(
         self, session: aiobotocore.session.AioSession, region: str, url: str | None, connection: Connection
     ) -> None:

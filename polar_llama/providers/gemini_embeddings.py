@@ -24,6 +24,8 @@ ROOM = Room(texts=100, size=400_000)
 class GeminiProvider(WireProvider):
     """Gemini with its embeddings."""
 
+    wants_bytes = True
+
     def room(self, ask: Ask) -> Room:  # noqa: ARG002
         """What fits into one request."""
         return ROOM

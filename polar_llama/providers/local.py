@@ -17,7 +17,7 @@ from polar_llama.errors import ConfigurationError
 from polar_llama.providers import embedded, local_embeddings, weights
 from polar_llama.providers.base import Failure, Response, Usage
 from polar_llama.providers.conversation import shots
-from polar_llama.providers.media import openai_parts
+from polar_llama.providers.media import local_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,8 @@ def create(connection: Connection, model: str = "") -> Provider:  # noqa: ARG001
 
 class LocalProvider:
     """One weights file, answered by llama.cpp in this process."""
+
+    wants_bytes = True
 
     def __init__(self, path: Path) -> None:
         """Read the weights' digest; load nothing.
@@ -116,7 +118,7 @@ def _messages(request: Request) -> list[dict[str, Any]]:
     messages += shots(ask)
     if ask.conversation:
         turns = enumerate(json.loads(request.prompt), 1)
-        messages += [{**turn, "content": openai_parts(turn["content"], number)} for number, turn in turns]
+        messages += [{**turn, "content": local_parts(turn["content"], number)} for number, turn in turns]
     else:
         messages.append({"role": "user", "content": request.prompt})
     if request.repair is not None:

@@ -1,7 +1,8 @@
 """Images and documents in a conversation, and how each wire format writes them.
 
 They arrive as parts of a message's content: `{"type": "image" | "document", "media_type", "data"}` with base64, or
-`{"type": "image", "url"}`. A URL is only ever handed on: nothing is fetched or opened here.
+`{"type": "image", "url"}`. A URL is only ever handed on: nothing is fetched or opened here. For vendors that take bytes
+only, `exec.images` fetches before, where the call allows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,24 @@ IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 """What every vendor takes."""
 
 DOCUMENTS = ("application/pdf",)
+
+_BYTES_ONLY = "{} takes images as bytes, not as URLs. To have them fetched, name their hosts: llm(…, allow_urls=[…])"
+
+
+_BEGINNINGS = (
+    (b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"%PDF", "application/pdf"),
+)  # fmt: skip
+
+
+def media_type(file: bytes) -> str | None:
+    """What a file is, by its first bytes; None for what no vendor takes.
+
+    >>> media_type(b"GIF89a..."), media_type(b"RIFF....WEBPVP8 "), media_type(b"<html>")
+    ('image/gif', 'image/webp', None)
+    """
+    if file[:4] == b"RIFF" and file[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for beginning, kind in _BEGINNINGS if file.startswith(beginning)), None)
 
 
 class Media(NamedTuple):
@@ -53,6 +72,22 @@ def openai_parts(content: str | list[Any], number: int) -> str | list[Any]:
     if isinstance(content, str):
         return content
     return [_openai(m) if (m := read_media(part, number)) else part for part in content]
+
+
+def local_parts(content: str | list[Any], number: int) -> str | list[Any]:
+    """The content as llama.cpp takes it in this process, where it would fetch URLs itself, unchecked: bytes only."""
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if (media := read_media(part, number)) is not None:
+            _must_be_bytes(media, "the local model")
+    written = openai_parts(content, number)
+    for part in written:
+        image = part.get("image_url") if isinstance(part, dict) else None
+        url = image.get("url") if isinstance(image, dict) else image
+        if url is not None and not str(url).startswith("data:"):
+            raise BodyError(_BYTES_ONLY.format("the local model"))
+    return written
 
 
 def anthropic_parts(content: str | list[Any], number: int) -> str | list[Any]:
@@ -111,5 +146,5 @@ def _anthropic(media: Media) -> dict[str, Any]:
 
 def _must_be_bytes(media: Media, vendor: str) -> str:
     if media.data is None:
-        raise BodyError(f"{vendor} takes images as bytes, not as URLs")
+        raise BodyError(_BYTES_ONLY.format(vendor))
     return media.data
