@@ -73,7 +73,7 @@ def together(line: Sequence[Batch]) -> tuple[Try, bool]:
     pairs: list[Pair] = []
     owners: dict[bytes, Batch] = {}
     size, full = 0, False
-    for batch, pair in ((batch, pair) for batch in line for pair in batch.waiting):
+    for batch, pair in ((one, pair) for one in line for pair in one.waiting):
         size += len(pair[1].encode())
         full = bool(pairs) and (len(pairs) >= room.texts or size > room.size)
         if full:
