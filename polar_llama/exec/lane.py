@@ -202,9 +202,9 @@ class Lane:
         """Draw every conclusion from a reply; whether the limit has grown."""
         batch, limiter = attempt.batch, self.limiter
         now = self._loop.time()
-        batch.question.tally.replied += 1
+        batch.question.tally.came(reply.more)
         if reply.quota is not None:
-            limiter.reported(reply.quota, now)
+            limiter.reported(reply.quota, now, attempt.size, attempt.reserved if isinstance(reply, Failure) else 0)
         self._count_tokens(attempt, reply)
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)

@@ -80,6 +80,7 @@ class Limiter:
         self._calm = 0
         self._latency: float | None = None
         self._typical = 0.0
+        self._reserve = 0.0
 
     def allow(self, cap: int | None, requests: int | None, tokens: int | None, now: float) -> None:
         """Set what the user allows: requests at once, requests a minute, tokens a minute."""
@@ -107,9 +108,9 @@ class Limiter:
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 at = max(at, bucket.ready(now))
-        for bucket in (self._tokens, self._token_quota):
+        for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
             if bucket is not None:
-                at = max(at, bucket.ready(now, self._guess(size)))
+                at = max(at, bucket.ready(now, self._guess(size) + more))
         return at
 
     def sent(self, now: float, size: int = 0) -> int:
@@ -118,9 +119,9 @@ class Limiter:
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 bucket.take(now)
-        for bucket in (self._tokens, self._token_quota):
+        for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
             if bucket is not None:
-                bucket.take(now, self._guess(size))
+                bucket.take(now, self._guess(size) + more)
         return self._generation
 
     def answered(self, generation: int, took: float) -> bool:
@@ -179,17 +180,28 @@ class Limiter:
             self._tokens.take(self._tokens.at, tokens - self._guess(size))
         self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
 
-    def reported(self, quota: Quota, now: float) -> None:
+    def reported(self, quota: Quota, now: float, size: int = 0, most: int = 0) -> None:
         """Keep to the pace at which an allowance refills that the provider reports as spent.
 
         Otherwise never slow down. A spent allowance of `limit` that is full again in `reset` seconds
         refills by `limit / reset` a second; this holds until it is no longer short.
+
+        Some count the most tokens that an answer may have, not those it has: a request that is refused
+        with tokens left takes more than these.
+
+        Args:
+            quota: What is reported.
+            now: The time.
+            size: The characters of the prompt.
+            most: Tokens that the answer might have had, if the request failed.
         """
+        if quota.tokens_remaining is not None and quota.requests_remaining != 0:
+            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self._guess(size), most))
         flying = self.in_flight
         self._request_quota = _refill(
             self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
         )
-        need = max(1.0, self._typical)
+        need = max(1.0, self._typical) + self._reserve
         self._token_quota = _refill(
             self._token_quota,
             quota.tokens_limit,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from polar_llama.exec.images import with_bytes
 from polar_llama.exec.judge import Invalid, read
 from polar_llama.providers.base import Failure, Request, Response, Usage
 
@@ -43,6 +42,11 @@ class Try:
         pairs = self.pairs
         self.size = len(pairs[0][1]) if len(pairs) == 1 else sum(len(prompt) for _, prompt in pairs)
         self._anchor()
+
+    @property
+    def reserved(self) -> int:
+        """Tokens that some servers set aside for its answer."""
+        return self.batch.question.ask.max_tokens or 0
 
     def owner(self, key: bytes) -> Batch:
         """Whose a text is."""
@@ -97,6 +101,8 @@ async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure
         return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
     prompt = attempt.pairs[0][1]
     if hosts := attempt.batch.question.hosts:
+        from polar_llama.exec.images import with_bytes
+
         fetched = await with_bytes(prompt, hosts, timeout)
         if isinstance(fetched, Failure):
             return fetched

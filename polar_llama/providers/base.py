@@ -129,6 +129,7 @@ class Response:
         request_id: The provider's identifier of the request.
         quota: The rate limits the provider reported.
         native: False when the schema could not be enforced natively.
+        more: Requests before this one, by which it was found out how the model takes schemas.
     """
 
     text: str
@@ -138,6 +139,7 @@ class Response:
     request_id: str | None = None
     quota: Quota | None = None
     native: bool = True
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Vectors:
         model: The model, as the provider names it.
         request_id: The provider's identifier of the request.
         quota: The rate limits the provider reported.
+        more: As of a `Response`; there is nothing to find out.
     """
 
     texts: tuple[str | Failure, ...]
@@ -157,6 +160,7 @@ class Vectors:
     model: str | None = None
     request_id: str | None = None
     quota: Quota | None = None
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,7 @@ class Failure:
         retry_after: Seconds the provider asks to wait.
         quota: The rate limits the provider reported.
         billed: Tokens that were paid for all the same (refusals, truncated answers).
+        more: As of a `Response`.
     """
 
     kind: Kind
@@ -186,6 +191,7 @@ class Failure:
     retry_after: float | None = None
     quota: Quota | None = None
     billed: Usage | None = None
+    more: int = 0
 
 
 class Provider(Protocol):

@@ -9,7 +9,7 @@ from genai_prices import calc_price
 
 import polar_llama as pll
 from polar_llama.providers.base import Usage
-from polar_llama.testing import EmulatedAnswer, Emulator
+from polar_llama.testing import EmulatedAnswer, EmulatedRequest, Emulator
 
 NAMES = {"gemini": "google", "bedrock": "aws"}
 USAGES = [Usage(100, 20), Usage(9000, 10, 8000), Usage(9000, 10, 0, 8000), Usage(5000, 700, 1000, 2000, 600)]
@@ -65,3 +65,20 @@ def test_answers_that_nothing_enforced_are_counted(monkeypatch: pytest.MonkeyPat
         "claude-haiku-5-5": 0,
     }
     assert "2 answers were typed in words or by a tool" in repr(report)
+
+
+def test_requests_that_find_out_how_a_server_takes_schemas_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that passes over schemas answers in prose: it is asked again in another form, and all that is sent."""
+
+    def answer(request: EmulatedRequest) -> str:
+        return "Yes." if "output_config" in request.body else '{"answer": true}'
+
+    with Emulator(answer=answer) as emulator:
+        for variable, value in emulator.environ().items():
+            monkeypatch.setenv(variable, value)
+        asked = pll.llm("q", model="anthropic:my-own", returns=bool)
+        assert pl.DataFrame({"q": ["a", "b", "c"]}).select(asked).to_series().to_list() == [True] * 3
+        sent = emulator.stats().requests
+    report = pll.last_run()
+    assert report is not None
+    assert (sent, report.total.sent, report.total.retried, report.total.unenforced) == (4, 4, 0, 3)
