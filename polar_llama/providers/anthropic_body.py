@@ -59,6 +59,8 @@ def prepare(ask: Ask, form: Form) -> Shared:
         raise BodyError("Anthropic's models take no seed; leave it out")
     if samples(ask) and not takes_sampling(ask.model):
         raise BodyError("the model takes no sampling parameters such as temperature; leave them out")
+    if (from_json(ask.options).get("temperature", ask.temperature) or 0) > 1:
+        raise BodyError("Anthropic's models take a temperature from 0 to 1")
     body: dict[str, Any] = {"model": ask.model, "max_tokens": ask.max_tokens or MAX_TOKENS}
     if ask.temperature is not None:
         body["temperature"] = ask.temperature

@@ -84,6 +84,8 @@ def prepare(ask: Ask, form: Form) -> Shared:
             body["system"].append(_POINT)
     body = merged(body, from_json(ask.options), _OURS)
     sampling = body.get("inferenceConfig", {})
+    if (sampling.get("temperature") or 0) > 1:
+        raise BodyError("Converse takes a temperature from 0 to 1")
     if {"temperature", "topP"} & sampling.keys() and not takes_sampling(ask.model):
         raise BodyError("the model takes no sampling parameters such as temperature; leave them out")
     return body

@@ -14,7 +14,7 @@ from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
 from polar_llama.providers.forms import Forms
-from polar_llama.providers.openai_body import FORMS, prepare
+from polar_llama.providers.openai_body import FORMS, prepare, takes_no_temperature
 from polar_llama.providers.openai_embeddings import Embeddings
 from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
 from polar_llama.providers.prepared import remember
@@ -218,8 +218,11 @@ class ChatProvider:
         return found
 
     def _prepared(self, ask: Ask, form: Form) -> Body:
-        if refused := sorted(self._dialect.unknown & from_json(ask.options).keys()):
+        options = from_json(ask.options)
+        if refused := sorted(self._dialect.unknown & options.keys()):
             raise BodyError(f"{self.host} does not take {', '.join(refused)}; leave it out of the options")
+        if why := takes_no_temperature(ask, options):
+            raise BodyError(f"{why}; leave it out")
         strict = self._dialect.strict.search(ask.model) is not None
         return prepare(ask, form, self._max_tokens(ask.model), strict=strict)
 

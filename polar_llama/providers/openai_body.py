@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from polar_llama.providers.media import openai_parts
 from polar_llama.providers.schema import NotStrictError, has_optional, lower_openai
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polar_llama.providers.base import Ask, Request
     from polar_llama.providers.forms import Form
     from polar_llama.providers.schema import Schema
@@ -20,6 +23,26 @@ FORMS: tuple[Form, ...] = ("schema", "object", "prompt")
 """How a schema is asked for: enforced by the server; as `json_object` and in words; in words only."""
 
 _OURS = frozenset({"model", "messages", "stream", "n"})
+
+
+_ALWAYS_REASONS = re.compile(r"(?:^|/)(?:o\d|gpt-5(?:-mini|-nano)?(?:-\d{4}|$))")
+_REASONS = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
+
+
+def takes_no_temperature(ask: Ask, options: Mapping[str, Any]) -> str:
+    """Why OpenAI's reasoning models refuse a call's temperature; "" where they do not.
+
+    They take none but the default while they reason: the o series and gpt-5 always do, later ones as they are told
+    (litellm's table, 2026-11-23).
+    """
+    given = options.get("temperature", ask.temperature)
+    if given in {None, 1}:
+        return ""
+    if _ALWAYS_REASONS.search(ask.model):
+        return "the model takes no temperature but 1"
+    if _REASONS.search(ask.model) and options.get("reasoning_effort", "none") != "none":
+        return "while it reasons (reasoning_effort), the model takes no temperature but 1"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,9 @@ class Server:
 
 
 def command_of(variable: str, name: str) -> str:
-    """The command that an environment variable names; else the tests that need it are skipped, and say why."""
+    """The command that an environment variable names; else the module that asks is skipped, and says why."""
     found = os.environ.get(variable)
     if not found:
-        pytest.skip(f"{name} is not installed here: `make servers` installs it, and sets {variable}")
+        reason = f"{name} is not installed here: `make servers` installs it, and sets {variable}"
+        pytest.skip(reason, allow_module_level=True)
     return found

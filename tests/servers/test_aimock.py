@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+COMMAND = command_of("AIMOCK", "aimock")
 NOVA = "bedrock:amazon.nova-lite-v1:0"
 CLAUDE = "bedrock:us.anthropic.claude-haiku-4-5-20251001-v1:0"
 OLD = "bedrock:anthropic.claude-3-haiku-20240307-v1:0"
@@ -47,9 +48,8 @@ FIXTURES = [
 @pytest.fixture(scope="module")
 def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("aimock")
-    command = command_of("AIMOCK", "aimock")
     (folder / "fixtures.json").write_text(json.dumps({"fixtures": FIXTURES}))
-    server = Server([command, "--port", "PORT", "--fixtures", str(folder / "fixtures.json")], "/health", folder / "log")
+    server = Server([COMMAND, "--port", "PORT", "--fixtures", str(folder / "fixtures.json")], "/health", folder / "log")
     yield server
     server.stop()
 

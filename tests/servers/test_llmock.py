@@ -13,6 +13,7 @@ import polar_llama as pll
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+COMMAND = command_of("LLMOCK", "llmock")
 MODELS = {
     "openai": "openai:gpt-4o-mini",
     "anthropic": "anthropic:claude-haiku-4-5",
@@ -33,13 +34,12 @@ def model(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Starts a server with options; one for each that differ."""
-    command = command_of("LLMOCK", "llmock")
     running: dict[tuple[str, ...], Server] = {}
 
     def start(*options: str) -> Server:
         if options not in running:
             log = tmp_path_factory.mktemp("llmock") / "log"
-            whole = [command, "serve", "--port", "PORT", "--log-level", "error", *options]
+            whole = [COMMAND, "serve", "--port", "PORT", "--log-level", "error", *options]
             running[options] = Server(whole, "/_llmock/verdict", log)
         running[options].ask("POST", "/_llmock/reset")
         return running[options]
