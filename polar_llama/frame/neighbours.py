@@ -54,6 +54,8 @@ def knn_hnsw(query: str | pl.Expr, reference: str | pl.Expr, *, k: int = 5) -> p
 
 def _positions(queries: pl.Series, references: pl.Series, k: int) -> Iterator[list[int] | None]:
     inner = references.dtype.inner if isinstance(references.dtype, pl.List | pl.Array) else None
+    if inner == pl.Null:  # an empty list of vectors, taken out of its list: there is none
+        references = references.clear()
     if not isinstance(inner, pl.List | pl.Array):
         yield from _searched(Corpus(references, "cosine", "auto"), queries, k)
     elif len(references) == 1:

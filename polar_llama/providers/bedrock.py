@@ -23,7 +23,7 @@ from polar_llama.providers.bedrock_body import best, fill, prepare
 from polar_llama.providers.bedrock_embeddings import Embeddings, room
 from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
 from polar_llama.providers.bedrock_reply import read_reply
-from polar_llama.providers.bedrock_session import session_class
+from polar_llama.providers.bedrock_session import session_class, unlogged
 from polar_llama.providers.conversation import BodyError
 from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.forms import Forms
@@ -146,9 +146,10 @@ class BedrockProvider:
         except BodyError as error:
             return Failure("bad_request", f"not sent to {self.host}: {error}"), None
         try:
-            async with asyncio.timeout(min(request.timeout, MAX_SECONDS)):
-                client = await self._opened()
-                reply = await client.converse(**body)
+            with unlogged():
+                async with asyncio.timeout(min(request.timeout, MAX_SECONDS)):
+                    client = await self._opened()
+                    reply = await client.converse(**body)
             return read_reply(reply, form, request.ask), None
         except ERRORS as error:
             secrets = [value for name in CREDENTIALS if (value := self._connection.secret(name))]

@@ -9,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from polar_llama.providers.base import Failure, Room, Usage, Vectors
 from polar_llama.providers.bedrock_errors import CREDENTIALS, ERRORS, failed
+from polar_llama.providers.bedrock_session import unlogged
 from polar_llama.providers.embedding import NoVectorsError, asked, malformed, packed, without_empty
 from polar_llama.transport.base import MAX_SECONDS
 
@@ -47,13 +48,14 @@ class Embeddings:
 
     async def _embed(self, ask: Ask, texts: list[str], timeout: float) -> Vectors | Failure:
         try:
-            async with asyncio.timeout(min(timeout, MAX_SECONDS)):
-                client = await self._opened()
-                reply = await client.invoke_model(
-                    modelId=ask.model, body=to_json(_body(ask, texts)), contentType="application/json"
-                )
-                # What the session read; the body around it knows the streams of two other libraries only.
-                found = from_json(await reply["body"].raw_stream.read())
+            with unlogged():
+                async with asyncio.timeout(min(timeout, MAX_SECONDS)):
+                    client = await self._opened()
+                    reply = await client.invoke_model(
+                        modelId=ask.model, body=to_json(_body(ask, texts)), contentType="application/json"
+                    )
+                    # What the session read; the body around it knows the streams of two other libraries only.
+                    found = from_json(await reply["body"].raw_stream.read())
             vectors = tuple(map(packed, _vectors(found)))
         except (NoVectorsError, KeyError, TypeError):
             return malformed(self._host, "a body that holds no embeddings")

@@ -2,10 +2,15 @@
 
 aiobotocore's own HTTP session follows redirects, prompt and session token included, and knows nothing of the user's
 `http_client`. It lets the class of its session be chosen: this is one that sends through the transport.
+
+Its debug log quotes prompts, answers, session tokens and URLs: of our requests it logs nothing.
 """
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 from aiobotocore.awsrequest import AioAWSResponse
@@ -13,7 +18,7 @@ from aiobotocore.awsrequest import AioAWSResponse
 from polar_llama.transport.base import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botocore.awsrequest import AWSPreparedRequest
 
@@ -21,6 +26,26 @@ if TYPE_CHECKING:
 
 _HOP = frozenset({"connection", "content-length", "expect", "transfer-encoding"})
 """Headers that are the transport's business; none of them is signed."""
+
+
+_ours: ContextVar[bool] = ContextVar("polar_llama_bedrock", default=False)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """While Amazon's client works for us its loggers are silent; for the rest of the program they are as they were."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if name.startswith(("botocore", "aiobotocore")) and isinstance(logger, logging.Logger):
+            logger.addFilter(_is_not_ours)  # once: a filter that is there is not added again
+    token = _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
+def _is_not_ours(_record: logging.LogRecord) -> bool:
+    return not _ours.get()
 
 
 def session_class(transport: Callable[[], Transport]) -> type:

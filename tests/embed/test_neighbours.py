@@ -167,3 +167,11 @@ def test_the_index_finds_what_comparing_everything_finds(metric):
         if a is not None and b is not None
     ]
     assert sum(same) / len(same) > 0.95
+
+
+@pytest.mark.parametrize("reference", [pl.lit([[]]).list.first(), pl.lit([], dtype=pl.List(pl.List(pl.Float64)))])
+def test_where_there_is_nothing_to_search_that_is_said(reference):
+    """As where a filter before has left no row: the list of its vectors is empty, and of no dtype."""
+    df = pl.DataFrame({"v": [[1.0, 2.0]]})
+    with pytest.raises(pl.exceptions.ComputeError, match="no vectors to search"):
+        df.select(pll.knn_hnsw("v", reference))
