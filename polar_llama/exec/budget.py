@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polar_llama.exec.base import Later
-from polar_llama.exec.tokens import BYTES_A_TOKEN, FIRST_ANSWER
+from polar_llama.exec.tokens import BYTES_A_TOKEN, FIRST_ANSWER, sized
 from polar_llama.providers.base import Failure
 
 if TYPE_CHECKING:
@@ -67,10 +67,9 @@ class Meter:
 
     def saw(self, prompts: list[str]) -> None:
         """Learn from prompts how large they are."""
-        sizes = [len(prompt.encode()) for prompt in prompts]
-        self.prompts += len(sizes)
-        self.prompt_bytes += sum(sizes)
-        self.largest = max(self.largest, *sizes, 0)
+        self.prompts += len(prompts)
+        self.prompt_bytes += sum(map(sized, prompts))
+        self.largest = max(self.largest, *(len(prompt.encode()) for prompt in prompts), 0)
 
     @property
     def in_flight(self) -> int:

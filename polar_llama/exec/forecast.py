@@ -21,7 +21,7 @@ from polar_llama.exec.pool import silent_provider, without_secrets
 from polar_llama.exec.price import price
 from polar_llama.exec.run import named, shared_by_all_rows
 from polar_llama.exec.splice import distinct
-from polar_llama.exec.tokens import CALIBRATION, guess, overhead
+from polar_llama.exec.tokens import CALIBRATION, guess, overhead, sized
 from polar_llama.providers.registry import split_model
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class Forecast:
         counts.cached += len(held)
         for key, prompt in new.items():
             if key not in held and self._is_asked(asked.call, key, exact=exact):
-                size = len(prompt.encode())
+                size = sized(prompt)
                 one.packing.add(size)
                 counts.guessed += guess(size + overhead(asked.ask))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from polar_llama.exec.judge import Invalid, read
+from polar_llama.exec.tokens import IMAGE, sized
 from polar_llama.providers.base import Failure, Request, Response, Usage
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Try:
     def __post_init__(self) -> None:
         pairs = self.pairs
         self.size = len(pairs[0][1]) if len(pairs) == 1 else sum(len(prompt) for _, prompt in pairs)
+        if self.size > IMAGE and self.owners is None:
+            self.size = sized(pairs[0][1])
         self._anchor()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -36,6 +37,20 @@ class _Seen:
     ratio: float
     cached: float
     output: float
+
+
+IMAGE = 4_000
+"""UTF-8 bytes that an image or a document counts as, whatever its own size: about a thousand tokens."""
+
+_FILE = re.compile(r'"data":"[A-Za-z0-9+/=]{400,}"')
+
+
+def sized(prompt: str) -> int:
+    """UTF-8 bytes of a prompt, in which each image counts as `IMAGE`."""
+    size = len(prompt.encode())
+    if size < IMAGE or '"data":"' not in prompt:
+        return size
+    return size + sum(IMAGE - (found.end() - found.start()) for found in _FILE.finditer(prompt))
 
 
 def guess(size: int) -> int:
@@ -75,7 +90,7 @@ class Calibration:
         """
         if usage.input <= 0:
             return
-        guessed = guess(len(prompt.encode()) + overhead(ask))
+        guessed = guess(sized(prompt) + overhead(ask))
         seen = _Seen(usage.input / guessed, usage.cached / usage.input, usage.output)
         with self._lock:
             for key in ((identity, ask.model), (identity, ask)):

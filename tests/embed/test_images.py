@@ -184,3 +184,13 @@ def test_files_and_questions_in_one_query(asked, tmp_path: Path):
 def test_a_model_that_sees_nothing_says_so_at_once():
     found = _frame().with_columns(a=llm("q", images="photo", model="local", on_error="struct"))["a"]
     assert "image" in found[0]["error"]
+
+
+def test_an_image_is_not_taken_for_text_of_its_size(asked):
+    """Where tokens are guessed, for estimates, budgets and limits, an image counts as about a thousand."""
+    photo = PNG + bytes(3_000_000)
+    lf = _frame(photo).lazy().with_columns(a=llm("q", images="photo"), b=llm("q", images=["photo", "photo"]))
+    assert pll.estimate(lf)["input_tokens"].sum() == pytest.approx(3_100, abs=150)
+    with pll.session(max_cost=0.01, tokens_per_minute=60_000):
+        assert lf.collect()["a"].to_list() == ["seen"]
+    assert len(asked) == 2
