@@ -103,7 +103,7 @@ async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure
     if ask.embedding:
         return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
     prompt = attempt.pairs[0][1]
-    if hosts := attempt.batch.question.hosts:
+    if ask.conversation and (hosts := attempt.batch.question.hosts):
         from polar_llama.exec.images import with_bytes
 
         fetched = await with_bytes(prompt, hosts, timeout)

@@ -129,6 +129,13 @@ def test_no_message_makes_the_local_model_fetch(site, part):
     assert fetched == []
 
 
+def test_a_prompt_of_text_is_never_read_as_messages(asked, site):
+    host, fetched = site
+    prompt = f'[{{"role": "user", "content": [{{"type": "image", "url": "http://{host}/a.gif"}}]}}]'
+    pl.DataFrame({"q": [prompt]}).select(llm("q", model=BYTES_ONLY[0], allow_urls=[host]))
+    assert (asked[0].prompt, fetched) == (prompt, [])
+
+
 def test_private_addresses_stay_private(asked, site, monkeypatch):
     host, fetched = site
     monkeypatch.setattr(fetch, "is_public", IS_PUBLIC)
