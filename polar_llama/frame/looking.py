@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from polar_llama import settings
-from polar_llama.errors import ConfigurationError
+from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.estimating import estimated
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.planner.explain import changes, describe, stages
@@ -23,12 +24,14 @@ Format = Literal["text", "mermaid"]
 
 
 def explain(frame: pl.LazyFrame, *, optimized: bool = True, verbose: bool = False, format: Format = "text") -> str:  # noqa: A002 -- the name users expect
-    """Show how a frame will be run; sends nothing, and runs nothing of the query.
+    """Show how a frame will be run; sends nothing, and runs nothing of the query but for the counts of `verbose`.
 
     Args:
         frame: Any lazy frame; one without calls is a single scan.
         optimized: Also show the optimised plan and its stages.
-        verbose: Also show what each rule did, a line per change.
+        verbose: Also show what each rule did, a line per change, and, where a model is set, how many requests
+            planning, dedupe and the cache leave of those the query as written would be: the figures of `estimate`,
+            for which the free parts of the query run.
         format: `"text"`, or `"mermaid"` for a picture of the plan (the optimised one, if `optimized`)
             in the language of Mermaid.
 
@@ -54,7 +57,20 @@ def explain(frame: pl.LazyFrame, *, optimized: bool = True, verbose: bool = Fals
         parts.append(("RULES", changes(seen)))
     if optimized:
         parts += [("OPTIMIZED PLAN", describe(best)), ("STAGES", stages(best))]
-    return "\n\n".join(f"{title}\n{text}" for title, text in parts)
+    if optimized and verbose:
+        with suppress(ConfigurationError, PlanError):  # no model is set, or a part of the query cannot be counted
+            parts.append(("REQUESTS", _requests(estimate(frame))))
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts if text)
+
+
+def _requests(figures: pl.DataFrame) -> str:
+    """A line per call: what planning, dedupe and the cache leave of its requests."""
+    steps = {"requests_as_written": "as written", "rows": "planned", "prompts": "distinct", "requests": "not cached"}
+    lines = []
+    for row in figures.iter_rows(named=True):
+        counts = [f"{'?' if row[name] is None else format(row[name], ',')} {step}" for name, step in steps.items()]
+        lines.append(f"{row['call']}: {' -> '.join(counts)}{'' if row['exact'] else ', at most'}")
+    return "\n".join(lines)
 
 
 def estimate(frame: pl.LazyFrame) -> pl.DataFrame:

@@ -90,6 +90,21 @@ def test_what_is_dropped_unread_is_said_never_to_be_asked():
     assert text.endswith("STAGES\nnothing is asked")
 
 
+def test_what_planning_dedupe_and_the_cache_leave_of_the_requests(emulator):
+    lf = pl.LazyFrame({"q": ["a", "a", "b", "c"], "p": [1, 2, 3, 0]}).with_columns(a=llm("{q}")).filter(pl.col("p") > 0)
+
+    def shown() -> str:
+        return pll.explain(lf, verbose=True).rpartition("REQUESTS\n")[2]
+
+    assert shown() == 'llm("{q}"): 4 as written -> 3 planned -> 2 distinct -> 2 not cached'
+    assert emulator.stats().requests == 0
+    lf.head(1).collect()
+    assert shown() == 'llm("{q}"): 4 as written -> 3 planned -> 2 distinct -> 1 not cached'
+    behind = lf.filter(llm("{q}?", returns=bool)).with_columns(b=llm("{a}!"))
+    assert pll.explain(behind, verbose=True).endswith(", at most")
+    assert "REQUESTS" not in pll.explain(lf.drop("a"), verbose=True)
+
+
 def test_as_a_picture():
     lf = LF.with_columns(a=llm("q")).filter(pl.col("p") > 1)
     assert pll.explain(lf, format="mermaid") == MERMAID
