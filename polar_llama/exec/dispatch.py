@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from polar_llama.errors import PolarLlamaError
 from polar_llama.exec import record
 from polar_llama.exec.commit import Answer, Committer
+from polar_llama.exec.ending import call_off_at_end
 from polar_llama.exec.inflight import InFlight, Outcome, outcomes
 from polar_llama.exec.job import CANCELLED, Batch
 from polar_llama.exec.judge import Invalid, read
@@ -180,6 +181,7 @@ def dispatcher() -> Engine:
         if _engine is None or _engine.dead:
             _engine = Engine()
             atexit.register(_engine.close)
+            call_off_at_end()
         return _engine
 
 

@@ -20,6 +20,7 @@ from polar_llama.exec.asked import Asked
 from polar_llama.exec.base import Limits, Question, Tally
 from polar_llama.exec.budget import Budget, Meter
 from polar_llama.exec.dispatch import dispatcher
+from polar_llama.exec.ending import working
 from polar_llama.exec.failures import Failures
 from polar_llama.exec.keys import Keyer
 from polar_llama.exec.pool import provider_for, silent_provider, without_secrets
@@ -126,7 +127,11 @@ class Run:
             ordered=ordered,
             heartbeat=heartbeat,
         )
-        return stage.answers(batches)
+        return self._watched(stage.answers(batches))
+
+    def _watched(self, answers: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:
+        with working(self.cancel):
+            yield from answers
 
     @property
     def window(self) -> int:

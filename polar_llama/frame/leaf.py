@@ -11,6 +11,7 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
+from polar_llama.exec.ending import working
 from polar_llama.frame.capture import ORIGINALS, arm
 from polar_llama.frame.running import bound, planned
 from polar_llama.frame.scope import LEAF, joined, leaf_built, tokens_of
@@ -36,7 +37,7 @@ class Leaf:
     ) -> Iterator[pl.DataFrame]:
         """Answer what the surrounding query wants."""
         plan = self.wanted(with_columns, predicate, n_rows)
-        with joined(self.token, self.settings) as opened:
+        with joined(self.token, self.settings) as opened, working(opened.cancel):
             opened.claims |= tokens_of(plan)
             native = bound(planned(plan, self.settings_in(opened.settings)), opened.run)
             yield from ORIGINALS["collect_batches"](native, maintain_order=True, lazy=True)

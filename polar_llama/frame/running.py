@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from polar_llama.exec.ending import closed_at_end, working
 from polar_llama.frame.scope import scope, tokens_of
 from polar_llama.frame.stages import RunStages
 from polar_llama.planner.lower import lower
@@ -17,7 +18,7 @@ from polar_llama.planner.resolve import resolve
 from polar_llama.planner.walk import each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import polars as pl
 
@@ -64,8 +65,14 @@ def batches(
     plan: Plan, settings: Settings, collect: Callable[[pl.LazyFrame], Iterator[pl.DataFrame]], engine: Any = "auto"
 ) -> Iterator[pl.DataFrame]:
     """Run a plan and hand its batches on as they come."""
-    with scope(settings, tokens_of(plan)) as opened:
-        yield from collect(bound(planned(plan, settings), opened.run, engine))
+
+    def read() -> Generator[pl.DataFrame]:
+        with scope(settings, tokens_of(plan)) as opened:
+            yield from collect(bound(planned(plan, settings), opened.run, engine))
+
+    reader = read()
+    closed_at_end(reader)
+    return reader
 
 
 async def collected_async(
@@ -101,7 +108,8 @@ def interruptible(work: Callable[[], T], opened: Scope) -> T:
     Python hands an interrupt to the main thread only; there the work goes to a thread of its own.
     """
     if threading.current_thread() is not threading.main_thread():
-        return work()
+        with working(opened.cancel):
+            return work()
     future = on_thread(work, opened)
     try:
         return future.result()
@@ -119,9 +127,12 @@ def on_thread(work: Callable[[], T], opened: Scope) -> Future[T]:
         opened.enter()
         future.set_running_or_notify_cancel()
         try:
-            future.set_result(work())
+            with working(opened.cancel):
+                result = work()
         except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
             future.set_exception(error)
+        else:
+            future.set_result(result)
 
     threading.Thread(target=context.run, args=(call,), name="polar_llama collect", daemon=True).start()
     return future

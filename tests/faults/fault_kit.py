@@ -75,6 +75,7 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
         [sys.executable, "-W", "error", "-c", PRELUDE + script, *map(str, arguments)],
         cwd=Path(__file__).parent,
         env={**os.environ, "POLAR_LLAMA_MODEL": f"openai:{MODEL}"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,10 +83,10 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def finished(process: subprocess.Popen[str], within: float = 30) -> tuple[str, str, int]:
+def finished(process: subprocess.Popen[str], within: float = 30, told: str = "") -> tuple[str, str, int]:
     """What a process printed, told on stderr, and its return code; it is killed when it takes too long."""
     try:
-        out, err = process.communicate(timeout=within)
+        out, err = process.communicate(told, timeout=within)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

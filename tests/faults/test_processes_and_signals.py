@@ -98,6 +98,44 @@ except KeyboardInterrupt:
     assert finished(process) == ("went on\n", "", 0)
 
 
+LEFT = {
+    "interrupted in a loop": "try: asyncio.run(awaited())\nexcept KeyboardInterrupt: pass",
+    "a task left alone": "asyncio.run(left_alone())",
+    "in the background": "kept = frame.collect(background=True)\nsys.stdin.readline()",
+    "in a daemon": "threading.Thread(target=quietly, daemon=True).start()\nsys.stdin.readline()",
+    "batches half read": "kept = iter(frame.collect_batches(chunk_size=1))\nnext(kept)\nsys.stdin.readline()",
+    "native batches half read": """
+kept = iter(pl.concat([frame, frame], how="diagonal").collect_batches(chunk_size=1))
+next(kept)
+sys.stdin.readline()
+""",
+}
+
+
+@pytest.mark.parametrize("way", LEFT)
+def test_a_process_ends_while_a_query_runs(emulate: Emulate, way: str) -> None:
+    """Python kills threads that come back from Polars after its end, and then the process aborts."""
+    counting = Counting(1_200)
+    emulate(latency=0.01, answer=counting)
+    process = start(f"""
+import asyncio, contextlib, threading
+frame = prompts(20_000).lazy().with_columns(a=pll.llm("q"))
+def quietly():
+    with contextlib.suppress(pll.AnswerError):
+        frame.collect()
+async def awaited():
+    await frame.collect_async()
+async def left_alone():
+    task = asyncio.create_task(frame.collect_async())
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+{LEFT[way]}
+""")
+    assert counting.reached.wait(30)
+    if "interrupted" in way:
+        process.send_signal(signal.SIGINT)
+    assert finished(process, within=10, told="end\n") == ("", "", 0)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_asks_for_itself(emulator: Emulator) -> None:
     # Polars' streaming engine does not survive a fork; eager frames do.
