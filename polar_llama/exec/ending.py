@@ -11,11 +11,13 @@ import os
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+T = TypeVar("T")
 
 ENDING = 1.0
 """Seconds that the end waits, at most."""
@@ -38,6 +40,12 @@ def working(cancel: Callable[[], None]) -> Iterator[None]:
     finally:
         _working.pop(done, None)
         done.set()
+
+
+def called_off_at_end(answers: Iterable[T], cancel: Callable[[], None]) -> Generator[T]:
+    """Give items which a thread of Polars asks for, as work."""
+    with working(cancel):
+        yield from answers
 
 
 def closed_at_end(reader: Generator[Any]) -> None:

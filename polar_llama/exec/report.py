@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -83,7 +83,7 @@ class CallReport:
     stored_tokens: int
     unenforced: int
     seconds: float
-    _cost: Callable[[], float | None]
+    _cost: Callable[[], float | None] = field(repr=False)
 
     @property
     def cost(self) -> float | None:

@@ -20,7 +20,7 @@ from polar_llama.exec.asked import Asked
 from polar_llama.exec.base import Limits, Question, Tally
 from polar_llama.exec.budget import Budget, Meter
 from polar_llama.exec.dispatch import dispatcher
-from polar_llama.exec.ending import working
+from polar_llama.exec.ending import called_off_at_end
 from polar_llama.exec.failures import Failures
 from polar_llama.exec.keys import Keyer
 from polar_llama.exec.pool import provider_for, silent_provider, without_secrets
@@ -127,11 +127,7 @@ class Run:
             ordered=ordered,
             heartbeat=heartbeat,
         )
-        return self._watched(stage.answers(batches))
-
-    def _watched(self, answers: Iterable[pl.DataFrame]) -> Generator[pl.DataFrame]:
-        with working(self.cancel):
-            yield from answers
+        return called_off_at_end(stage.answers(batches), self.cancel)
 
     @property
     def window(self) -> int:
@@ -143,9 +139,8 @@ class Run:
         name = call.model or self._settings.model or ""
         known = price(*split_model(name)) or UNKNOWN
         inputs = (size + len((call.system or "").encode()) + len((call.returns.schema or "").encode())) / 4
-        if call.embedding:
-            return inputs * known.input
-        return inputs * known.input + (call.max_tokens or (SHORT if call.returns.schema else LONG)) * known.output
+        outputs = 0 if call.embedding else call.max_tokens or (SHORT if call.returns.schema else LONG)
+        return inputs * known.input + outputs * known.output
 
     def cancel(self) -> None:
         """Send nothing more and stop waiting, soon; from any thread."""

@@ -53,6 +53,7 @@ _PATCHED |= {v: inspect.unwrap(getattr(LazyGroupBy, v)) for v in ("agg", "having
 _PATCHED |= {v: inspect.unwrap(getattr(pl.LazyFrame, v)) for v in REFUSING}
 _PATCHED["collect_all"] = inspect.unwrap(pl.collect_all)
 _PATCHED |= {f.__name__: inspect.unwrap(f) for f in (pl.concat, pl.align_frames)}
+_PATCHED["map_elements"] = inspect.unwrap(pl.Series.map_elements)
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -93,7 +94,7 @@ def arm() -> None:
 
 def _check_not_inside_a_verb() -> None:
     """Refuse the one place where the first call comes too late: a generator that a verb is already reading."""
-    verbs = {ORIGINALS[name].__code__: name for name in _PATCHED if name not in _RUNS}
+    verbs = {ORIGINALS[name].__code__: name for name in _PATCHED if name not in {*_RUNS, "map_elements"}}
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code in verbs:
@@ -233,6 +234,18 @@ def _align_frames(verb: str, first: Any, args: tuple[Any, ...], kwargs: dict[str
     return ORIGINALS[verb](*frames, **kwargs)
 
 
+def _map_elements(verb: str, self: pl.Series, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pl.Series:
+    """A function of values that gives calls: expressions, which nobody would ever evaluate."""
+    result: pl.Series = ORIGINALS[verb](self, *args, **kwargs)
+    if result.dtype == pl.Object and any(map(holds_call, result.drop_nulls().head(1))):
+        msg = (
+            "llm() cannot be used inside map_elements(): it is an expression of columns, not a function of values. "
+            'Hint: name a column, df.with_columns(a=llm("question")), or of a Series, s.to_frame().select(llm(s.name))'
+        )
+        raise PlanError(msg)
+    return result
+
+
 def _grouped(grouping: tuple[pl.LazyFrame, tuple[Any, ...], dict[str, Any]]) -> LazyGroupBy:
     from polar_llama.frame.inference_frame import grouped
 
@@ -259,6 +272,7 @@ _CAPTURES: dict[str, Callable[..., Any]] = {
     "having": _having,
     "concat": _concat,
     "align_frames": _align_frames,
+    "map_elements": _map_elements,
 }
 
 

@@ -18,6 +18,7 @@ from polar_llama.exec.report import publish
 from polar_llama.exec.run import start_run
 from polar_llama.planner.nodes import Scan
 from polar_llama.planner.walk import each
+from polar_llama.planner.wording import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +108,8 @@ def scope(settings: Settings, claims: Iterable[str] = ()) -> Iterator[Scope]:
     with _lock:
         _open.append(opened)
     try:
-        yield opened
+        with in_words():
+            yield opened
     except BaseException as error:  # nobody waits for what is still to be asked, also where a reader has stopped early
         opened.cancel()
         if isinstance(error, Exception) and not isinstance(error, PolarLlamaError):

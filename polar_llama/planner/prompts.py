@@ -125,7 +125,7 @@ def _checked(prompt: pl.Expr, schema: pl.Schema, *, several: bool = False) -> tu
         return prompt.cast(pl.String), False
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
         names = {f.name for f in dtype.inner.fields}
-        if {"role", "content"} <= names:
+        if {"role", "content"} <= names and not _unwritable(dtype):
             return _json(prompt), True
     msg = (
         f"a prompt must be text, or a list of texts or of {{role, content}} messages, but {shown(prompt)} is {dtype}. "
@@ -168,6 +168,12 @@ def _one_column(prompt: pl.Expr, schema: pl.Schema) -> pl.Expr:
 def text_of(name: str, dtype: pl.DataType) -> pl.Expr:
     """A column as text."""
     column = pl.col(name)
+    if column.meta.has_multiple_outputs():
+        msg = f"the column {name!r} cannot be a field: Polars reads its name as a pattern. Hint: rename it first"
+        raise PlanError(msg)
+    if _unwritable(dtype):
+        msg = f"the column {name!r} is {dtype} and cannot be written into a prompt. Hint: decode or cast it first"
+        raise PlanError(msg)
     match dtype:
         case pl.String():
             return column
@@ -175,13 +181,23 @@ def text_of(name: str, dtype: pl.DataType) -> pl.Expr:
             return column.dt.strftime("%Y-%m-%d %H:%M:%S%.f" + ("%:z" if dtype.time_zone else ""))
         case pl.Duration():
             return column.dt.to_string("iso")
+        case pl.Time():  # a cast leaves the fraction of a second out
+            return column.dt.to_string("iso")
         case pl.Struct() | pl.List() | pl.Array():
             return _json(column)
-        case pl.Binary() | pl.Object():
-            msg = f"the column {name!r} is {dtype} and cannot be written into a prompt. Hint: decode or cast it first"
-            raise PlanError(msg)
         case _:
             return column.cast(pl.String)
+
+
+def _unwritable(dtype: pl.DataType) -> bool:
+    """Whether a dtype has no text, itself or in its parts: Polars panics when it is to write those as JSON."""
+    match dtype:
+        case pl.Struct():
+            return any(_unwritable(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]  # no classes in a schema
+        case pl.List() | pl.Array():
+            return _unwritable(dtype.inner)  # type: ignore[arg-type]
+        case _:
+            return dtype in (pl.Binary, pl.Object)
 
 
 def _json(value: pl.Expr) -> pl.Expr:

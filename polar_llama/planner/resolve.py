@@ -29,12 +29,14 @@ from polar_llama.planner.schema import after, changed
 from polar_llama.planner.selectors import expanded
 from polar_llama.planner.verbs import native_reads
 from polar_llama.planner.walk import fold
+from polar_llama.planner.wording import in_words
 
 if TYPE_CHECKING:
     from polar_llama.call import Call, OnError
     from polar_llama.planner.nodes import Item, Plan
 
 
+@in_words()
 def resolve(plan: Plan, on_error: OnError) -> Plan:
     """Resolve a whole plan.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -28,7 +29,7 @@ from polar_llama.planner.nodes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from polar_llama.planner.nodes import Item, Plan
 
@@ -108,6 +109,22 @@ def text(expr: pl.Expr) -> str:
         found = found[1:-1]
     found = found.replace(" !=v ", " is not ").replace(" ==v ", " is ")
     return _HIDDEN.sub("llm", found).removeprefix(".").replace("(.when(", "(when(")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Have what Polars says of a query name calls as they were written, in whatever it raises.
+
+    Of a call that nobody has captured Polars says that there is no such column: that name is the advice, and stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = error.args[0] if error.args else None
+        if isinstance(said, str) and PREFIX in said and not said.startswith(f'unable to find column "{PREFIX}'):
+            found = _ANSWER.sub(lambda match: _label(match[1]), said)
+            error.args = (_HIDDEN.sub("llm", found), *error.args[1:])
+        raise
 
 
 def cut(words: str, width: int = WIDTH) -> str:

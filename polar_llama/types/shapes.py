@@ -261,7 +261,7 @@ _REFUSED = {
     "union": _ONE_TYPE,
     "tagged-union": _ONE_TYPE,
     "none": ("is always null", "say what it is when it is not null"),
-    "call": ("is a NamedTuple, which this pydantic does not describe", "update pydantic, or use a dataclass"),
+    "call": ("is a function, or a NamedTuple that this pydantic does not describe", "use a type, such as a dataclass"),
     "bytes": ("is bytes", "use str"),
     "function-plain": ("is validated by a function alone", "use AfterValidator on a supported type"),
 }

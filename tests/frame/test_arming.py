@@ -85,7 +85,7 @@ def test_disarming_puts_the_functions_of_polars_back() -> None:
     armed = pl.LazyFrame.filter.__code__
     pll.disarm()
     for name, original in ORIGINALS.items():
-        owner: Any = next(o for o in (pl.LazyFrame, LazyGroupBy, pl) if hasattr(o, name))
+        owner: Any = next(o for o in (pl.LazyFrame, LazyGroupBy, pl.Series, pl) if hasattr(o, name))
         function = inspect.unwrap(getattr(owner, name))
         assert function.__code__ is original.__code__, name
         assert function.__defaults__ == original.__defaults__, name

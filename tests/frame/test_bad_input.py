@@ -92,8 +92,46 @@ def test_prompts_of_another_type(prompt: Any) -> None:
         pll.llm(prompt)
 
 
+WRONG: dict[str, Callable[[pl.LazyFrame], Any]] = {
+    "parsing": lambda lf: lf.with_columns(a=pll.llm("{q}!").str.to_integer()),
+    "a cast": lambda lf: lf.filter(pll.llm("{q}!").cast(pl.Int64) > 3),
+    "a cast as a key": lambda lf: lf.group_by(pll.llm("{q}!").cast(pl.Int64)).agg(pl.len()),
+    "a dtype": lambda lf: lf.filter(pll.llm("{q}!")),
+    "arithmetic": lambda lf: lf.select(pll.llm("{q}!") + 1),
+    "another column": lambda lf: lf.filter(pll.llm("{q}!") == pl.col("nope")),
+    "a join": lambda lf: lf.join(lf, left_on=pll.llm("{q}!"), right_on="i"),
+    "a native query": lambda lf: pl.concat([lf.select(pll.llm("{q}!"))], how="diagonal").cast(pl.Int64),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_polars_says_of_an_answer_names_the_call(name: str) -> None:
+    with pytest.raises(pl.exceptions.PolarsError) as caught:
+        WRONG[name](frame()).collect()
+    assert "llm" in str(caught.value)
+    assert "cannot be used here" not in str(caught.value)  # as the hidden column is called
+    if name in {"parsing", "a cast", "a dtype"}:
+        assert 'llm("{q}!")' in str(caught.value)
+
+
+def test_a_call_that_nobody_captured_keeps_its_advice() -> None:
+    captured = frame().with_columns(a=pll.llm("q"))
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="write it in select, with_columns"):
+        captured.map_batches(lambda d: d.head(d.n_unique(pll.llm("q")))).collect()
+
+
+def test_a_call_is_no_function_of_values(emulator: Emulator) -> None:
+    pll.llm("q")  # the first call of a process arms the capture
+    for ask in (pll.llm, lambda cell: pll.llm(pl.lit(cell))):
+        with pytest.raises(pll.PlanError, match=r"map_elements\(\).*Hint: .*with_columns\(a=llm"):
+            small()["q"].map_elements(ask)
+    assert small()["q"].map_elements(lambda _: ...).dtype == pl.Object
+    assert emulator.stats().requests == 0
+
+
 TYPES: list[Any] = [
     dict, object, "str", socket.socket, int | str, None, min, tuple[int, str], bytes, Any, 7, enum.Enum("E", {}),
+    lambda x: x,
 ]  # fmt: skip
 
 
