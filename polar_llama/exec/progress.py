@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,6 +16,9 @@ PATIENCE = 0.5
 
 EVERY = 0.1
 """Seconds between two looks."""
+
+COLUMNS, ROWS = 80, 24
+"""The size of a terminal that does not tell."""
 
 
 class Counts(NamedTuple):
@@ -38,6 +42,7 @@ class Progress:
     def __init__(self, wanted: bool | Literal["auto"], clock: Callable[[], float], began: float) -> None:  # noqa: FBT001
         self._wanted = wanted is True or (wanted == "auto" and somebody_looks())
         self._clock = clock
+        self._began = began
         self._next = began if wanted is True else began + PATIENCE
         self._bar: Any = None
         self._lock = threading.Lock()
@@ -64,7 +69,7 @@ class Progress:
         if not self._wanted:
             return
         if self._bar is None:
-            self._bar = _bar()
+            self._bar = _bar(self._clock() - self._began)
         self._bar.total = counts.asked
         self._bar.n = counts.answered
         told = {"cached": counts.cached, "failed": counts.failed}
@@ -87,7 +92,8 @@ def _in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def _bar() -> Any:
+def _bar(elapsed: float) -> Any:
+    """A bar of work that began some seconds ago."""
     if _in_notebook():
         from tqdm.auto import tqdm
     else:
@@ -96,4 +102,14 @@ def _bar() -> Any:
     class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # tqdm's watching thread is for bars nobody refreshes
 
-    return Bar(desc="llm", unit=" answers", leave=False, dynamic_ncols=True)
+    size = {"ncols": COLUMNS, "nrows": ROWS} if _is_of_unknown_size() else {"dynamic_ncols": True}
+    bar = Bar(desc="llm", unit=" answers", leave=False, **size)
+    bar.start_t -= elapsed  # else the first rate it shows is a million a second
+    return bar
+
+
+def _is_of_unknown_size() -> bool:
+    """Whether the terminal says that it has no columns, as those of some tools do: tqdm would show nothing."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns == 0
+    return False

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
+import pytest
 from stage_kit import OnDemand, answers, call, echo, frame, settings
 
 from polar_llama.exec import progress
@@ -53,6 +56,32 @@ def test_long_work_in_a_terminal_has_a_bar_that_goes_away(monkeypatch):
     bar.show(counts)
     bar.close()
     assert terminal.getvalue().endswith("\r")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudoterminal")
+def test_a_terminal_that_does_not_know_its_size_has_a_bar_too(monkeypatch):
+    import pty  # not everywhere
+
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen, open(theirs, "w") as terminal:  # noqa: PTH123 -- descriptors
+        assert os.get_terminal_size(theirs).columns == 0
+        monkeypatch.setattr(sys, "stderr", terminal)
+        bar = Progress(True, Clock(), 0.0)  # noqa: FBT003
+        bar.show(counts)
+        bar.close()
+        terminal.write("that was all")
+        terminal.flush()
+        assert b"3/10" in screen.read(4_096)
+
+
+def test_the_rate_is_that_of_the_whole_run(monkeypatch):
+    terminal = open_terminal(monkeypatch)
+    clock = Clock()
+    clock.now = 1.0
+    bar = Progress("auto", clock, began=0.0)
+    bar.show(counts)
+    assert re.search(r"\b[23]\.\d+ answers/s", terminal.getvalue())
+    bar.close()
 
 
 def test_it_is_not_drawn_more_often_than_anybody_can_see(monkeypatch):
