@@ -43,7 +43,8 @@ COLLECTS = ("collect", "collect_async", "collect_batches")
 REFUSING = ("rolling", "group_by_dynamic", "match_to_schema")
 """Verbs that cannot hold a call, which say so."""
 
-TERMINALS = (*COLLECTS, "sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson", "sink_batches")
+FILES = ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson")
+TERMINALS = (*COLLECTS, *FILES, "sink_batches", "sink_delta", "sink_iceberg")
 """The verbs that run a query: everything asked for meanwhile is one run."""
 
 _PATCHED: dict[str, FunctionType] = {

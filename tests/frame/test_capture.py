@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -219,6 +221,31 @@ def test_sink_batches(emulator: Emulator) -> None:
     asked(questions().lazy(), pll.llm).sink_batches(batches.append, maintain_order=True)
     assert_frame_equal(pl.concat(batches), asked(questions(), naive))
     assert emulator.stats().requests == 100
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_sink_delta(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, native: bool) -> None:  # noqa: FBT001
+    """The package `deltalake` reads an Arrow stream, as this stand-in for it does: it is not installed here."""
+    written: list[pl.DataFrame] = []
+    deltalake = ModuleType("deltalake")
+    deltalake.DeltaTable = type("DeltaTable", (), {})  # type: ignore[attr-defined]
+
+    def write_deltalake(*, data: Any, **_: Any) -> None:
+        assert hasattr(data, "__arrow_c_stream__")
+        written.append(pl.DataFrame(data))
+
+    deltalake.write_deltalake = write_deltalake  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "deltalake", deltalake)
+    monkeypatch.setattr("polars.io.delta._utils._DELTALAKE_AVAILABLE", True)
+    frame = asked(questions().lazy(), pll.llm)
+    frame = pl.concat([frame, frame], how="diagonal") if native else frame
+    frame.sink_delta("table")
+    wanted = pl.concat([asked(questions(), naive)] * (1 + native))
+    assert_frame_equal(pl.concat(written).sort("i"), wanted.sort("i", maintain_order=True))
+    assert emulator.stats().requests == 100
+    run = pll.last_run()
+    assert run is not None
+    assert run.total.distinct == 100
 
 
 def test_a_write_of_an_eager_frame(tmp_path: Path) -> None:
