@@ -71,5 +71,11 @@ def _end() -> None:
         done.wait(max(0.0, deadline - time.monotonic()))
 
 
+def _forked() -> None:
+    """The threads stay with the parent."""
+    _working.clear()
+    _read.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_working.clear)  # the threads stay with the parent
+    os.register_at_fork(after_in_child=_forked)
