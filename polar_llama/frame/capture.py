@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy
 
 from polar_llama.errors import PlanError
 from polar_llama.frame.arguments import holds_call, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VERBS = (
     "with_columns",
