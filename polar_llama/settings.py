@@ -161,6 +161,8 @@ def _check(key: str, value: Any) -> Any:
         _wrong(key, value, f"a whole number of at least {least}")
     if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
         _wrong(key, value, "a number that is not negative")
+    if key == "timeout" and not value:
+        _wrong(key, value, "a number of seconds above zero")
     if key == "model" and not isinstance(value, str):
         _wrong(key, value, 'a string such as "openai:gpt-6-luna" or "local"')
     if key == "cache_dir":

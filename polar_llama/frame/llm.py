@@ -54,7 +54,8 @@ def llm(  # noqa: PLR0913 -- everything that can change an answer has a name
         model: `"provider:model"`, such as `"openai:gpt-6-luna"`, or `"local"`; by default the setting.
         system: The system prompt: a text, or an expression of texts for one of each row's own.
         temperature: Sampling temperature; sent only when given, since many models refuse it.
-        max_tokens: The most tokens of an answer; sent only when given.
+        max_tokens: The most tokens of an answer; sent only when given. A text that ends there is the answer, cut
+            off; an answer with a type that ends there is a failure of its row.
         seed: Sent only when given.
         options: Merged into the request body, for what has no name here.
         examples: Pairs of a question and its answer, which the model is shown before every prompt. A question is a

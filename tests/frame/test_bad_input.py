@@ -247,6 +247,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"max_concurrency": 0}, "at least 1"),
     ({"max_retries": -1}, "at least 0"),
     ({"timeout": "soon"}, "number"),
+    ({"timeout": 0}, "above zero"),
     ({"cache_dir": 3}, "a path"),
     ({"on_error": "skip"}, "'raise', 'null', 'struct'"),
     ({"http_client": "me"}, "httpx.AsyncClient"),

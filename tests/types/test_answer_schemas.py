@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple
 
 import polars as pl
@@ -143,3 +144,8 @@ def test_plain_text_needs_no_pydantic() -> None:
         "sys.exit('pydantic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_decimal_as_a_text_is_a_decimal() -> None:
+    text = json.loads(answer_type(Decimal).schema or "")["properties"]["answer"]["anyOf"][1]
+    assert text == {"type": "string", "pattern": "^-?[0-9]+([.][0-9]+)?$"}
