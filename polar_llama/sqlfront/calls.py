@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import polars as pl
@@ -54,11 +54,13 @@ def calls_in(node: exp.Expr | None, *, nested: bool = False) -> list[exp.Expr]:
     return [n for n in walk(node, nested=nested) if is_call(n)] if node is not None else []
 
 
-def walk(node: exp.Expr, *, nested: bool = False) -> Iterator[exp.Expr]:
-    """A node and all below it; not what is below a query inside it, unless asked for."""
+def walk(node: exp.Expr, *, nested: bool = False, but: exp.Expr | None = None) -> Iterator[exp.Expr]:
+    """A node and all below it; not what is below a query inside it, unless asked for, and nothing of `but`."""
     todo = [node]
     while todo:
         found = todo.pop()
+        if found is but:
+            continue
         yield found
         if not nested and found is not node and isinstance(found, exp.Query):
             continue
@@ -119,8 +121,10 @@ def read_call(
     if unknown:
         raise PlanError(f"{name}() has no option {unknown[0]!r}; its options are {', '.join(allowed)}")
     values = {key: constant(f"{name}({key} := …)", value, connection, parameters) for key, value in named.items()}
-    returns = _returns(name, positional, values, connection, parameters)
-    annotation, kind = types.answer(returns)
+    if name == "llm_class":
+        annotation, kind = _class(constant("the labels of llm_class()", positional[1], connection, parameters))
+    else:
+        annotation, kind = types.answer("BOOLEAN" if name == "llm_bool" else _returns(values))
     options = values.pop("options", None)
     if isinstance(options, str):
         options = _json(options)
@@ -139,27 +143,19 @@ def label_of(node: exp.Expr) -> str:
     return _short(readable(node).replace('"', ""))
 
 
-def _returns(
-    name: str,
-    positional: list[Any],
-    values: dict[str, Any],
-    con: duckdb.DuckDBPyConnection,
-    parameters: Mapping[str, Any],
-) -> str:
-    if name == "llm_bool":
-        return "BOOLEAN"
-    if name == "llm_class":
-        labels = constant("the labels of llm_class()", positional[1], con, parameters)
-        texts = isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels)
-        if not texts or not labels or len(set(labels)) != len(labels):
-            raise PlanError(
-                "llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])"
-            )
-        return "ENUM(" + ", ".join(text(exp.Literal.string(label)) for label in labels) + ")"
+def _returns(values: dict[str, Any]) -> str:
     returns = values.pop("returns", "VARCHAR")
     if not isinstance(returns, str):
         raise PlanError("llm(returns := …) takes the text of a DuckDB type: llm(question, returns := 'BOOLEAN')")
     return returns
+
+
+def _class(labels: Any) -> tuple[Any, str]:
+    """The Python type of one of some labels, and DuckDB's, as it would write it itself."""
+    texts = isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels)
+    if not texts or not labels or len(set(labels)) != len(labels):
+        raise PlanError("llm_class() takes its labels as a list of different texts: llm_class(question, ['a', 'b'])")
+    return Literal[tuple(labels)], f"ENUM({', '.join(text(exp.Literal.string(label)) for label in labels)})"
 
 
 def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
 from polar_llama.sqlfront.relation import Column, Stage
-from polar_llama.sqlfront.syntax import all_of, conjuncts, is_constant
+from polar_llama.sqlfront.syntax import all_of, conjuncts, copied, is_constant
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     body = _body(select, where, qualify, whole=whole)
 
     def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
-        body.set("expressions", [e.copy() for e in inner if e is not None])
+        body.set("expressions", [e for e in inner if e is not None])
         return body if domain is None else domain.around(body)
 
     low = Lowering(scope.planning, eager=not asked)
@@ -111,9 +111,8 @@ def _selected(
 
 def _body(select: exp.Select, where: Sequence[exp.Expr], qualify: Sequence[exp.Expr], *, whole: bool) -> exp.Select:
     """The SELECT without calls: its FROM, the conditions that read no answer, and, if `whole`, order and limit."""
-    body = select.copy()
-    for key in ("where", "qualify", *(() if whole else ("order", "limit", "offset"))):
-        body.set(key, None)
+    left = {"expressions", "where", "qualify", *(() if whole else ("order", "limit", "offset"))}
+    body = copied(select, select.args.keys() - left)
     for key, kind, conditions in (("where", exp.Where, where), ("qualify", exp.Qualify, qualify)):
         free = all_of([c for c in conditions if not holds_call(c)])
         if free is not None:

@@ -20,7 +20,7 @@ from polar_llama.sqlfront.placing import placed
 from polar_llama.sqlfront.pulling import pull, pull_cte
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import resolve, source_of
-from polar_llama.sqlfront.scope import Scope
+from polar_llama.sqlfront.scope import Scope, names_in
 from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sources
 from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost
 
@@ -75,7 +75,7 @@ class Cutter:
             self._ctes(with_, query)
         found = self._one(query)
         if with_ is not None and not isinstance(found, Stage):
-            self._scope.compute(self._scope.piece(found).reads)
+            self._scope.compute(names_in(found))
             found.set("with_", with_)
         del self._scope.ctes[depth:]
         return found

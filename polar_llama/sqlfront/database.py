@@ -37,10 +37,9 @@ def _root(*, external_access: bool) -> duckdb.DuckDBPyConnection:
 
 @atexit.register
 def _close() -> None:
-    """DuckDB complains at interpreter exit of connections left open."""
-    for key, root in _roots.items():
-        if key[0] == os.getpid():  # that of the process we were forked from is not ours to close
-            root.close()
+    """DuckDB complains at interpreter exit of connections left open, or closed and still referred to."""
+    for key in [k for k in _roots if k[0] == os.getpid()]:  # that of the process we were forked from is not ours
+        _roots.pop(key).close()
 
 
 def _lock_of(connection: duckdb.DuckDBPyConnection) -> threading.RLock:

@@ -11,7 +11,7 @@ import polars as pl
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.calls import holds_call, walk
 from polar_llama.sqlfront.cutting import Cutter
 from polar_llama.sqlfront.database import Database, without_excerpt
 from polar_llama.sqlfront.naming import result_names
@@ -77,7 +77,8 @@ def planned(
     """Plan a query over frames by name."""
     tree, named = parsed(query)
     values = dict(parameters) if isinstance(parameters, Mapping) else {str(n): v for n, v in enumerate(parameters, 1)}
-    _check_used(values, tree)
+    if values:
+        _check_used(values, tree)
     database = Database(connection, external_access=external_access)
     with database.opened({}) as opened:
         planning = Planning(database, opened, values)
@@ -116,7 +117,9 @@ def pinned(tree: exp.Query, connection: duckdb.DuckDBPyConnection) -> exp.Query:
     if not holds_call(tree):
         return tree
     clocks = [
-        n for n in tree.walk() if isinstance(n, _CLOCKS) or (isinstance(n, exp.Anonymous) and n.name.lower() in NOW)
+        n
+        for n in walk(tree, nested=True)
+        if isinstance(n, _CLOCKS) or (isinstance(n, exp.Anonymous) and n.name.lower() in NOW)
     ]
     if clocks:
         listed = ", ".join(f"CAST({text(c)} AS VARCHAR), typeof({text(c)})" for c in clocks)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.calls import holds_call, walk
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_multiple
 from polar_llama.sqlfront.writing import spent, text
@@ -34,7 +34,7 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
         for item, name in zip(list(first.expressions), _texts(connection, query, first), strict=True):
             if _unnamed(item):
                 item.replace(_as(item, name))
-    for select in tree.find_all(exp.Select):
+    for select in [n for n in walk(tree, nested=True) if isinstance(n, exp.Select)]:
         for item in [i for i in select.expressions if _unnamed(i)]:
             item.replace(_as(item, planning.names_of([item])[0]))
     return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])

@@ -8,7 +8,7 @@ from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exporte
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import is_call, walk
-from polar_llama.sqlfront.writing import without_positions
+from polar_llama.sqlfront.writing import without_position
 
 _BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})
 _FOR_SETS = (exp.Distinct, exp.Order, exp.Star, exp.IgnoreNulls, exp.RespectNulls)
@@ -22,13 +22,15 @@ def parsed(query: str) -> tuple[exp.Query, str]:
         PlanError: If it is not one SELECT, or a call stands where no function of a row may.
     """
     tree, query = _tree(query)
-    if any(_is_open(p) for p in tree.find_all(exp.Pivot)):
-        raise PlanError(
-            "the columns of this PIVOT depend on the data. Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
-        )
     for node in walk(tree, nested=True):
+        without_position(node)
         if is_call(node):
             _check_form(node)
+        elif isinstance(node, exp.Pivot) and _is_open(node):
+            raise PlanError(
+                "the columns of this PIVOT depend on the data. "
+                "Hint: list them, PIVOT t ON g IN ('x', 'y') USING count(*)"
+            )
     if isinstance(tree, exp.Values):
         tree = exp.Select(expressions=[exp.Star()]).from_(tree)
     return tree, query  # type: ignore[return-value]
@@ -56,7 +58,6 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
         raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
         raise PlanError("the query cannot be read: it is no SELECT")
-    without_positions(trees[0])
     return trees[0], query
 
 

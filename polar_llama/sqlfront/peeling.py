@@ -112,12 +112,19 @@ class Lift:
 
 def is_mixed(node: exp.Expr) -> bool:
     """Whether a call stands beside a table subquery in one predicate, `llm(q) IN (SELECT …)`, or in `unnest`."""
-    return any(isinstance(n, exp.Unnest | exp.Explode) and holds_call(n) for n in walk(node)) or any(
-        isinstance(n, exp.In | exp.Any | exp.All)
-        and (n.args.get("query") is not None or isinstance(n, exp.Any | exp.All))
-        and holds_call(n.parent if isinstance(n, exp.Any | exp.All) else n)
-        for n in walk(node)
-    )
+    for found in walk(node):
+        match found:
+            case exp.Unnest() | exp.Explode():
+                beside = found
+            case exp.Any() | exp.All():
+                beside = found.parent
+            case exp.In() if found.args.get("query") is not None:
+                beside = found
+            case _:
+                continue
+        if holds_call(beside):
+            return True
+    return False
 
 
 def keys_of(group: exp.Expr) -> list[exp.Expr]:

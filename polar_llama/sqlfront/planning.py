@@ -16,7 +16,7 @@ from polar_llama.sqlfront.calls import Written, label_of, parameters_in, prompt_
 from polar_llama.sqlfront.database import described
 from polar_llama.sqlfront.dtypes import Types
 from polar_llama.sqlfront.relation import Column, Relation, Stage
-from polar_llama.sqlfront.writing import text, typed
+from polar_llama.sqlfront.writing import spent, text, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Planning:
         """What all calls with the same options ask for."""
         prompt = prompt_of(node)
         given = [a for a in node.expressions if a is not prompt and a.args.get("expression") is not prompt]
-        key = node.name.lower(), len(given) < len(node.expressions), *map(text, given)
+        key = node.name.lower(), len(given) < len(node.expressions), *map(spent, given)
         if key not in self._calls:
             self._calls[key] = read_call(node, self._connection, self.types, self.parameters)
         return self._calls[key]
@@ -132,13 +132,13 @@ class Planning:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
         table = self.add_table(stage, pl.DataFrame(schema={c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
         items = [exp.alias_(self._restored(c), name, quoted=True) for c, name in zip(stage.columns, names, strict=True)]
-        found = exp.Select(expressions=items).from_(exp.to_table(table))
+        found = exp.Select(expressions=items).from_(exp.Table(this=exp.to_identifier(table)))
         if domain is not None:
             matched = [
                 exp.NullSafeEQ(this=self._restored(key), expression=reference.copy())
                 for key, reference in zip(stage.keys, domain.references, strict=True)
             ]
-            inner = exp.Select(expressions=[exp.Star()]).from_(exp.to_table(table)).where(*matched)
+            inner = exp.Select(expressions=[exp.Star()]).from_(exp.Table(this=exp.to_identifier(table))).where(*matched)
             found.set("from_", exp.From(this=inner.subquery("k")))
         else:
             self._described[text(found)] = [(n, c.kind) for n, c in zip(names, stage.columns, strict=True)]

@@ -57,7 +57,12 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
         return
     name = cte.alias.lower()
-    tables = [t for reader in readers for t in reader.find_all(exp.Table) if t.name.lower() == name and not t.db]
+    tables = [
+        t
+        for reader in readers
+        for t in walk(reader, nested=True)
+        if isinstance(t, exp.Table) and t.name.lower() == name and not t.db
+    ]
     if any(isinstance(t.parent, exp.Pivot) for t in tables):
         return
     conditions = detach(query) if can_detach(query) else []
@@ -186,11 +191,12 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
         on = join.args.get("on")  # a join on answers is DuckDB's, as a join on any column
         if on is not None and any(c.name.lower() in slots for c in on.find_all(exp.Column)):
             return False
-    inside = [n for n in select.walk() if isinstance(n, exp.Query) and n is not select and not _is_below(n, source)]
+    nodes = list(walk(select, nested=True, but=source))
+    inside = [n for n in nodes if isinstance(n, exp.Query) and n is not select]
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
         if column.name.lower() in slots or column.table.lower() == source.alias.lower():
             return False
-    own = [c for c in select.find_all(exp.Column) if not _is_below(c, source)]
+    own = [n for n in nodes if isinstance(n, exp.Column)]
     if any(c.table.lower() in slots and c.table.lower() != source.alias.lower() for c in own):
         return False  # a field of an answer that is a struct
     if any(c.args.get("db") is not None for c in own):
@@ -200,7 +206,7 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
 
 def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool:
     """Spell out the stars of a SELECT, in place; False where only DuckDB knows what they stand for."""
-    stars = (n for n in select.find_all(exp.Star, exp.Columns) if not _is_below(n, source))
+    stars = (n for n in walk(select, nested=True, but=source) if isinstance(n, exp.Star | exp.Columns))
     if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in stars):
         return True
     columns: list[exp.Column] = []  # of every table
@@ -259,20 +265,11 @@ def _without_calls(node: exp.Expr) -> exp.Expr:
     return copy
 
 
-def _is_below(node: exp.Expr, source: exp.Expr) -> bool:
-    parent: exp.Expr | None = node
-    while parent is not None:
-        if parent is source:
-            return True
-        parent = parent.parent
-    return False
-
-
 def _ask_above(select: exp.Select, alias: str, slots: Slots) -> None:
     """Write the calls where their answers are read."""
     aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
     source = next(s for s in _sources(select) if s.alias == alias)
-    for column in [c for c in walk(select) if isinstance(c, exp.Column) and not _is_below(c, source)]:
+    for column in [c for c in walk(select, but=source) if isinstance(c, exp.Column)]:
         name = column.name.lower()
         if name not in slots or column.table.lower() not in {"", alias.lower()}:
             continue

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
-from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple
+from polar_llama.sqlfront.syntax import copied, holds_aggregate, is_multiple
 from polar_llama.sqlfront.writing import typed
 
 if TYPE_CHECKING:
@@ -76,12 +76,7 @@ def _hidden(select: exp.Select, source: exp.Select, describe: Describe) -> set[s
 
 def source_of(select: exp.Select) -> exp.Select:
     """The FROM of a SELECT, with nothing selected."""
-    source = exp.Select()
-    for key in ("from_", "joins", "laterals"):
-        value = select.args.get(key)
-        if value is not None:
-            source.set(key, [v.copy() for v in value] if isinstance(value, list) else value.copy())
-    return source
+    return copied(select, ("from_", "joins", "laterals"))
 
 
 def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
@@ -217,7 +212,7 @@ def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
 def stubbed(node: Tree, planning: Planning) -> Tree:
     """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
     root = exp.Tuple(expressions=[node.copy()])
-    calls = [(n, planning.kind(n)) for n in root.walk() if is_call(n)]
+    calls = [(n, planning.kind(n)) for n in walk(root, nested=True) if is_call(n)]
     for call, kind in reversed(calls):  # those in a prompt come first
         prompt = exp.Is(this=exp.Paren(this=prompt_of(call)), expression=exp.Null())
         null = exp.Case(ifs=[exp.If(this=prompt, true=exp.Null())])

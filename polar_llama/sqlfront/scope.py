@@ -12,9 +12,11 @@ from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_volatile
-from polar_llama.sqlfront.writing import text
+from polar_llama.sqlfront.writing import spent, text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.planning import Planning
 
@@ -80,8 +82,8 @@ class Scope:
 
     def is_volatile(self, query: exp.Expr) -> bool:
         """Whether a query gives other rows each time it is computed, by itself or by a CTE that it reads."""
-        names = _names_in(query)
-        return is_volatile(query) or any(c.volatile and c.name in names for c in self.ctes)
+        random = {c.name for c in self.ctes if c.volatile}
+        return is_volatile(query) or bool(random and random & names_in(query))
 
     def compute(self, reads: frozenset[str]) -> None:
         """Note that a piece of the query computes the CTEs it reads.
@@ -103,11 +105,12 @@ class Scope:
 
     def add(self, cte: exp.CTE, *, volatile: bool) -> None:
         """From here on a CTE is visible."""
-        found = Visible(cte.alias.lower(), text(cte), _names_in(cte.this), volatile)
+        piece, alias = self.piece(cte.this), cte.args["alias"]
+        whole = exp.CTE(**{**cte.args, "this": exp.var(self._with(piece.ctes, piece)), "alias": alias.copy()})
+        found = Visible(cte.alias.lower(), spent(whole), piece.reads, volatile)
         if not self.recursive:
-            alias = cte.args["alias"]
             names = [i.name for i in alias.args.get("columns") or []]
-            columns = self.described(self.piece(cte.this))
+            columns = self.described(piece)
             outlined = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
             found.outline = f"{text(alias.this)} AS (SELECT {', '.join(_null(n, kind) for n, kind in outlined)})"
         self.ctes.append(found)
@@ -116,14 +119,16 @@ class Scope:
         """A query and what it reads."""
         own = query.args.get("with_")
         if own is None:
-            return Piece(text(query), _names_in(query))
+            return Piece(text(query), names_in(query))
         bare = query.copy()
         bare.set("with_", None)
-        return Piece(text(bare), _names_in(query), tuple(map(text, own.expressions)), bool(own.args.get("recursive")))
+        return Piece(text(bare), names_in(query), tuple(map(text, own.expressions)), bool(own.args.get("recursive")))
 
     def sql(self, piece: Piece, *, brief: bool = False) -> str:
         """The SQL of a query with the CTEs that it needs; in `brief`, only what it takes to learn its columns."""
-        ctes = [*self._needed(piece.reads, brief=brief), *piece.ctes]
+        return self._with([*self._needed(piece.reads, brief=brief), *piece.ctes], piece)
+
+    def _with(self, ctes: Sequence[str], piece: Piece) -> str:
         if not ctes:
             return piece.text
         return f"WITH {'RECURSIVE ' if piece.recursive or self.recursive else ''}{', '.join(ctes)} {piece.text}"
@@ -169,7 +174,8 @@ class Scope:
         return True
 
 
-def _names_in(query: exp.Expr) -> frozenset[str]:
+def names_in(query: exp.Expr) -> frozenset[str]:
+    """The names of tables that a query reads, in lower case."""
     return frozenset(t.name.lower() for t in walk(query, nested=True) if isinstance(t, exp.Table) and not t.db)
 
 

@@ -11,7 +11,7 @@ from sqlglot import exp
 from polar_llama.sqlfront.calls import holds_call, is_call, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _AGGREGATE_WRAPPERS = (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)
 
@@ -28,6 +28,9 @@ _VOLATILE = frozenset(
     {"random", "rand", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "nextval", "setseed", "getvariable"}
 )
 
+_RANDOM = (exp.Rand, exp.Uuid, exp.TableSample)
+_READS = (exp.Column, exp.Query, exp.Window, exp.Star, exp.Columns, exp.Unnest, exp.Explode)
+_UNITS = (exp.Column, exp.Subquery, exp.Exists, exp.Window, exp.Unnest, exp.Explode, exp.Columns, exp.Any, exp.All)
 NOW = frozenset({"now", "get_current_timestamp", "transaction_timestamp", "today", "get_current_time"})
 
 
@@ -132,31 +135,23 @@ def is_total(node: exp.Expr) -> bool:
 
 def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
-    return any(
-        isinstance(n, exp.Rand | exp.Uuid | exp.TableSample)
-        or (isinstance(n, exp.Anonymous) and n.name.lower() in _VOLATILE)
-        for n in walk(node, nested=True)
-    )
+    return any(_is_random(n) for n in walk(node, nested=True))
+
+
+def _is_random(node: exp.Expr) -> bool:
+    return isinstance(node, _RANDOM) or (isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE)
 
 
 def is_constant(node: exp.Expr) -> bool:
     """Whether an expression reads no row."""
-    return not is_volatile(node) and not any(
-        isinstance(n, exp.Column | exp.Query | exp.Window | exp.Star | exp.Columns | exp.Unnest | exp.Explode)
-        or is_call(n)
-        for n in walk(node, nested=True)
-    )
+    return not any(isinstance(n, _READS) or is_call(n) or _is_random(n) for n in walk(node, nested=True))
 
 
 def is_unit(node: exp.Expr) -> bool:
     """Whether a call-free node must be computed as a whole where it was written: a column, a query, a lambda."""
-    if isinstance(node, exp.Column | exp.Subquery | exp.Exists | exp.Window | exp.Unnest | exp.Explode | exp.Columns):
+    if isinstance(node, _UNITS) or (isinstance(node, exp.In) and node.args.get("query") is not None):
         return True
-    if isinstance(node, exp.In) and node.args.get("query") is not None:
-        return True
-    if isinstance(node, exp.Any | exp.All):
-        return True
-    if is_volatile(node) and isinstance(node, exp.Func):
+    if isinstance(node, exp.Func) and is_volatile(node):
         return True
     binds = any(isinstance(c, exp.Lambda | exp.Comprehension) for c in node.iter_expressions())
     return binds and not holds_call(node)
@@ -169,6 +164,17 @@ def is_value(node: exp.Expr) -> bool:
     if isinstance(node, exp.Slice | exp.PropertyEQ | exp.Kwarg | exp.Star | exp.Distinct | exp.Ordered | exp.Tuple):
         return False
     return isinstance(node, exp.Condition | exp.Subquery | exp.Func)
+
+
+def copied(select: exp.Select, clauses: Iterable[str]) -> exp.Select:
+    """A SELECT with some clauses of another one."""
+
+    def copy(value: object) -> object:
+        if isinstance(value, list):
+            return [copy(v) for v in value]
+        return value.copy() if isinstance(value, exp.Expr) else value
+
+    return exp.Select(**{k: copy(select.args[k]) for k in clauses if select.args.get(k) is not None})
 
 
 def fresh_column(name: str, table: str | None = None) -> exp.Column:

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame
+from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.relation import Column, Stage
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ def _registered(planning: Planning, frame: Any) -> str:
 
 def _free_tables(tree: exp.Expr) -> Iterator[exp.Table]:
     """The tables that are no CTEs where they stand."""
-    for table in tree.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and not table.db and not _is_cte(table):
-            yield table
+    tables = (n for n in walk(tree, nested=True) if isinstance(n, exp.Table))
+    return (t for t in tables if isinstance(t.this, exp.Identifier) and not t.db and not _is_cte(t))
 
 
 def _is_cte(table: exp.Table) -> bool:

@@ -43,9 +43,8 @@ def readable(node: exp.Expr) -> str:
     return " ".join(_writers.label(node).split())
 
 
-def without_positions(tree: exp.Expr) -> None:
-    """Forget comments and where in the text a node stood, in place: copying them takes as long as copying the tree."""
-    for node in tree.walk():
-        node.comments = None
-        if node._meta is not None and node._meta.keys() <= _POSITIONS:
-            node._meta = None
+def without_position(node: exp.Expr) -> None:
+    """Forget comments and where in the text a node stood: copying them takes as long as copying the node."""
+    node.comments = None
+    if node._meta is not None and node._meta.keys() <= _POSITIONS:
+        node._meta = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+import subprocess
+import sys
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -254,3 +256,11 @@ def test_failures_below_duckdb_are_told_as_they_are(oracle: Oracle, monkeypatch:
     monkeypatch.setattr(settings, "_configured", {})
     with pytest.raises(ConfigurationError, match="no model is set"):
         sql("SELECT llm_bool(q) AS b, count(*) FROM t GROUP BY b", t=ROWS).collect()
+
+
+def test_a_script_that_ends_says_nothing_of_connections() -> None:
+    """Calls are remembered to the very end, and with them what DuckDB computes of their prompts."""
+    query = "SELECT CASE WHEN upper(llm(q)) = 'B' THEN llm('y' || q) END AS a FROM t"
+    script = f"import polars as pl, polar_llama as pll\nt = pl.DataFrame({{'q': ['a']}})\npll.sql({query!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
