@@ -30,17 +30,15 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Written:
-    """One call as written.
+class Asks:
+    """What a call asks for, whatever its prompt is.
 
     Attributes:
-        call: What it asks for.
-        prompt: The expression of its prompt.
+        call: The call.
         kind: DuckDB's type of its answer.
     """
 
     call: Call
-    prompt: exp.Expr
     kind: str
 
 
@@ -100,7 +98,7 @@ def prompt_of(call: exp.Expr) -> exp.Expr:
 
 def read_call(
     node: exp.Expr, connection: duckdb.DuckDBPyConnection, types: Types, parameters: Mapping[str, Any]
-) -> Written:
+) -> Asks:
     """What a call asks for.
 
     Raises:
@@ -135,7 +133,7 @@ def read_call(
     call = written(expr.meta.root_names()[0]).call
     if call.on_error == "struct":
         kind = f"STRUCT(answer {kind}, error VARCHAR)"
-    return Written(call, positional[0], kind)
+    return Asks(call, kind)
 
 
 def label_of(node: exp.Expr) -> str:

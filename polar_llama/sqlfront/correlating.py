@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.resolving import source_of
-from polar_llama.sqlfront.syntax import all_of
+from polar_llama.sqlfront.syntax import all_of, source_of
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:

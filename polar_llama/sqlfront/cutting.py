@@ -19,10 +19,10 @@ from polar_llama.sqlfront.correlating import domain_of
 from polar_llama.sqlfront.placing import placed
 from polar_llama.sqlfront.pulling import pull, pull_cte
 from polar_llama.sqlfront.relation import Stage
-from polar_llama.sqlfront.resolving import resolve, source_of
+from polar_llama.sqlfront.resolving import resolve
 from polar_llama.sqlfront.scope import Scope, names_in
 from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sources
-from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost
+from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

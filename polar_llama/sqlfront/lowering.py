@@ -7,7 +7,7 @@ becomes Polars expressions: natively where Polars means the same, else evaluated
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from polar_llama.call import intern
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, label_of, prompt_of, walk
 from polar_llama.sqlfront.evaluate import evaluated
 from polar_llama.sqlfront.guards import as_case, branches
 from polar_llama.sqlfront.native import Typed, native
@@ -25,16 +25,17 @@ from polar_llama.sqlfront.writing import text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from polar_llama.sqlfront.calls import Written
+    from polar_llama.call import Call
     from polar_llama.sqlfront.guards import Guard, Operand
     from polar_llama.sqlfront.planning import Part, Planning
 
 
 @dataclass(slots=True, eq=False)
 class _Answer:
-    """A call, and its prompt as rewritten."""
+    """A call, DuckDB's type of its answer, and its prompt as rewritten."""
 
-    written: Written
+    call: Call
+    kind: str
     prompt: exp.Expr
 
 
@@ -114,8 +115,7 @@ class Lowering:
         return mapped(node, visit)
 
     def _answer(self, node: exp.Expr) -> exp.Expr:
-        found = self.planning.call(node)
-        prompt = found.prompt.copy()
+        asks, prompt = self.planning.asks(node), prompt_of(node).copy()
         for guard in reversed(self._guards):
             prompt = guard(prompt)
         outer, self._guards = self._guards, []
@@ -125,11 +125,11 @@ class Lowering:
                 rewritten = self.hoist(rewritten)  # a column has a row for each row
         finally:
             self._guards = outer
-        key = found.call, text(rewritten)
+        key = asks.call, text(rewritten)
         if key not in self._asked:
             name = f"a{len(self._answers)}"
             self._asked[key] = name
-            self._answers[name] = _Answer(found, rewritten)
+            self._answers[name] = _Answer(replace(asks.call, label=label_of(node)), asks.kind, rewritten)
         return fresh_column(self._asked[key])
 
     @staticmethod
@@ -148,7 +148,7 @@ class Lowering:
             prompt = self.polars(answer.prompt)
             if prompt.kind != "VARCHAR" and not self._is_conversation(prompt.kind):
                 prompt = self._as_text(answer.prompt)
-            self.known[name] = Typed(pl.col(intern(answer.written.call, prompt.expr)), answer.written.kind)
+            self.known[name] = Typed(pl.col(intern(answer.call, prompt.expr)), answer.kind)
 
     def _is_conversation(self, kind: str) -> bool:
         message = getattr(self.planning.types.dtype(kind), "inner", None)

@@ -113,6 +113,7 @@ class Lift:
 def is_mixed(node: exp.Expr) -> bool:
     """Whether a call stands beside a table subquery in one predicate, `llm(q) IN (SELECT …)`, or in `unnest`."""
     for found in walk(node):
+        beside: exp.Expr | None
         match found:
             case exp.Unnest() | exp.Explode():
                 beside = found

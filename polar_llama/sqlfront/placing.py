@@ -10,8 +10,8 @@ from polar_llama.sqlfront.calls import holds_call, walk
 from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
 from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, keys_of, reads_groups
 from polar_llama.sqlfront.relation import Stage
-from polar_llama.sqlfront.resolving import Item, source_of
-from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window
+from polar_llama.sqlfront.resolving import Item
+from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, source_of
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from polar_llama import settings
 from polar_llama.frame.inference_frame import InferenceFrame
-from polar_llama.sqlfront.calls import Written, label_of, parameters_in, prompt_of, read_call
+from polar_llama.sqlfront.calls import Asks, parameters_in, prompt_of, read_call
 from polar_llama.sqlfront.database import described
 from polar_llama.sqlfront.dtypes import Types
 from polar_llama.sqlfront.relation import Column, Relation, Stage
@@ -55,7 +55,7 @@ class Planning:
         self._unseen: dict[str, Any] = {}
         self._connection = connection
         self._numbers = count()
-        self._calls: dict[tuple[object, ...], Written] = {}
+        self._calls: dict[tuple[object, ...], Asks] = {}
         self._described: dict[str, list[tuple[str, str]]] = {}
 
     def add_table(self, frame: Any, empty: Any) -> str:
@@ -79,17 +79,8 @@ class Planning:
             self._described[query] = described(self._connection, query, parameters_in(query, self.parameters))
         return self._described[query]
 
-    def call(self, node: exp.Expr) -> Written:
-        """What a call asks for."""
-        found, prompt = self._options(node), prompt_of(node)
-        return Written(replace(found.call, label=label_of(node)), prompt, found.kind)
-
-    def kind(self, node: exp.Expr) -> str:
-        """DuckDB's type of a call's answer."""
-        return self._options(node).kind
-
-    def _options(self, node: exp.Expr) -> Written:
-        """What all calls with the same options ask for."""
+    def asks(self, node: exp.Expr) -> Asks:
+        """What a call asks for, as do all with the same options."""
         prompt = prompt_of(node)
         given = [a for a in node.expressions if a is not prompt and a.args.get("expression") is not prompt]
         key = node.name.lower(), len(given) < len(node.expressions), *map(spent, given)

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
-from polar_llama.sqlfront.syntax import copied, holds_aggregate, is_multiple
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, source_of
 from polar_llama.sqlfront.writing import typed
 
 if TYPE_CHECKING:
@@ -72,11 +72,6 @@ def _hidden(select: exp.Select, source: exp.Select, describe: Describe) -> set[s
     if not aliases & read or not select.args.get("from_"):
         return set()
     return {name.lower() for name, _ in describe(source.select("*"))}
-
-
-def source_of(select: exp.Select) -> exp.Select:
-    """The FROM of a SELECT, with nothing selected."""
-    return copied(select, ("from_", "joins", "laterals"))
 
 
 def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
@@ -212,7 +207,7 @@ def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
 def stubbed(node: Tree, planning: Planning) -> Tree:
     """A copy in which every call is a null of the answer's type, so that DuckDB can describe it."""
     root = exp.Tuple(expressions=[node.copy()])
-    calls = [(n, planning.kind(n)) for n in walk(root, nested=True) if is_call(n)]
+    calls = [(n, planning.asks(n).kind) for n in walk(root, nested=True) if is_call(n)]
     for call, kind in reversed(calls):  # those in a prompt come first
         prompt = exp.Is(this=exp.Paren(this=prompt_of(call)), expression=exp.Null())
         null = exp.Case(ifs=[exp.If(this=prompt, true=exp.Null())])

@@ -8,8 +8,7 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call
-from polar_llama.sqlfront.resolving import source_of
-from polar_llama.sqlfront.syntax import all_of, conjuncts
+from polar_llama.sqlfront.syntax import all_of, conjuncts, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

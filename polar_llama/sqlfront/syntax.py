@@ -177,6 +177,11 @@ def copied(select: exp.Select, clauses: Iterable[str]) -> exp.Select:
     return exp.Select(**{k: copy(select.args[k]) for k in clauses if select.args.get(k) is not None})
 
 
+def source_of(select: exp.Select) -> exp.Select:
+    """The FROM of a SELECT, with nothing selected."""
+    return copied(select, ("from_", "joins", "laterals"))
+
+
 def fresh_column(name: str, table: str | None = None) -> exp.Column:
     """A reference to a column of ours."""
     return exp.column(name, table=table)
