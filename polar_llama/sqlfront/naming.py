@@ -36,14 +36,14 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
                 item.replace(_as(item, name))
     for select in [n for n in walk(tree, nested=True) if isinstance(n, exp.Select)]:
         for item in [i for i in select.expressions if _unnamed(i)]:
-            item.replace(_as(item, planning.names_of([item])[0]))
+            item.replace(_as(item, planning.name_of(item)))
     return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])
 
 
 def _unnamed(item: exp.Expr) -> bool:
     if isinstance(item, exp.Dot) and not holds_call(item):
         return False  # DuckDB may take it for a column of a table
-    return not isinstance(item, exp.Alias | exp.Column | exp.Star) and not is_multiple(item)
+    return not isinstance(item, exp.Alias | exp.Column | exp.PositionalColumn | exp.Star) and not is_multiple(item)
 
 
 def _as(item: exp.Expr, name: str) -> exp.Alias:

@@ -97,16 +97,11 @@ class Planning:
             found.append(exp.column(name, quoted=True))
         return found
 
-    def names_of(self, items: list[exp.Expr]) -> list[str]:
-        """How DuckDB names expressions, whatever their columns are."""
-        found = []
-        for item in items:
-            query = text(exp.Literal.string(f"SELECT {text(item)}"))
-            ((shown,),) = self._connection.execute(
-                f"SELECT json_deserialize_sql(json_serialize_sql({query}))"
-            ).fetchall()
-            found.append(shown.removeprefix("SELECT "))
-        return found
+    def name_of(self, item: exp.Expr) -> str:
+        """How DuckDB names an expression, whatever its columns are."""
+        query = text(exp.Literal.string(f"SELECT {text(item)}"))
+        ((shown,),) = self._connection.execute(f"SELECT json_deserialize_sql(json_serialize_sql({query}))").fetchall()
+        return str(shown).removeprefix("SELECT ")
 
     def frame(self, body: str, kinds: list[str], suffix: str = "") -> InferenceFrame:
         """A query without calls as a frame with columns `c0, c1, …`, read lazily."""

@@ -192,6 +192,8 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
         if on is not None and any(c.name.lower() in slots for c in on.find_all(exp.Column)):
             return False
     nodes = list(walk(select, nested=True, but=source))
+    if any(isinstance(n, exp.PositionalColumn) for n in nodes):
+        return False
     inside = [n for n in nodes if isinstance(n, exp.Query) and n is not select]
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
         if column.name.lower() in slots or column.table.lower() == source.alias.lower():

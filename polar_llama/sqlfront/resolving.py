@@ -52,7 +52,7 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         inner = written.this if isinstance(written, exp.Alias) else written
         inner = substituted(inner, {k: v for k, v in aliases.items() if k not in columns})
         found = _expanded(planning, inner, source, describe) if is_multiple(inner) else [Item(inner, "")]
-        items += [Item(i.expr, alias or i.name or _name(planning, written)) for i in found]
+        items += [Item(i.expr, alias or i.name or _name(planning, written, source, describe)) for i in found]
         if alias and len(found) == 1:
             aliases.setdefault(alias.lower(), found[0].expr)
     free = {k: v for k, v in aliases.items() if k not in columns}
@@ -93,8 +93,10 @@ def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
     return node
 
 
-def _name(planning: Planning, written: exp.Expr) -> str:
-    return written.name if isinstance(written, exp.Column) else planning.names_of([written])[0]
+def _name(planning: Planning, written: exp.Expr, source: exp.Select, describe: Describe) -> str:
+    if isinstance(written, exp.PositionalColumn):
+        return describe(source.select(written.copy()))[0][0]
+    return written.name if isinstance(written, exp.Column) else planning.name_of(written)
 
 
 def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> list[Item]:
@@ -187,6 +189,10 @@ def _order(
         if isinstance(inner, exp.Var) and inner.name.upper() == "ALL":
             keys += [_keyed(key, i.expr) for i in items]
             continue
+        if isinstance(inner, exp.PositionalColumn):  # counts the columns of SELECT here, those of FROM elsewhere
+            inner = inner.this
+            if _ordinal(inner, items) is None:
+                raise PlanError(f"ORDER BY #{inner.name} needs a column of SELECT, of which there are {len(items)}")
         whole = isinstance(inner, exp.Column) and not inner.table and aliases.get(inner.name.lower())
         keys.append(_keyed(key, whole or _ordinal(inner, items) or substituted(inner, free)))
     order.set("expressions", keys)

@@ -29,8 +29,19 @@ _VOLATILE = frozenset(
 )
 
 _RANDOM = (exp.Rand, exp.Uuid, exp.TableSample)
-_READS = (exp.Column, exp.Query, exp.Window, exp.Star, exp.Columns, exp.Unnest, exp.Explode)
-_UNITS = (exp.Column, exp.Subquery, exp.Exists, exp.Window, exp.Unnest, exp.Explode, exp.Columns, exp.Any, exp.All)
+_READS = (exp.Column, exp.PositionalColumn, exp.Query, exp.Window, exp.Star, exp.Columns, exp.Unnest, exp.Explode)
+_UNITS = (
+    exp.Column,
+    exp.PositionalColumn,
+    exp.Subquery,
+    exp.Exists,
+    exp.Window,
+    exp.Unnest,
+    exp.Explode,
+    exp.Columns,
+    exp.Any,
+    exp.All,
+)
 NOW = frozenset({"now", "get_current_timestamp", "transaction_timestamp", "today", "get_current_time"})
 
 
@@ -163,7 +174,7 @@ def is_value(node: exp.Expr) -> bool:
         return False
     if isinstance(node, exp.Slice | exp.PropertyEQ | exp.Kwarg | exp.Star | exp.Distinct | exp.Ordered | exp.Tuple):
         return False
-    return isinstance(node, exp.Condition | exp.Subquery | exp.Func)
+    return isinstance(node, exp.Condition | exp.PositionalColumn | exp.Subquery | exp.Func)
 
 
 def copied(select: exp.Select, clauses: Iterable[str]) -> exp.Select:
