@@ -99,7 +99,9 @@ def run(given: argparse.Namespace) -> int:
         tables = {name: _scanned(file) for name, file in given.table}
         frame = planned(query, connection, (), named(tables), external_access=True)
         if given.explain:
-            _explained(frame)
+            from polar_llama.frame.looking import explain
+
+            print(explain(frame))
         elif given.estimate:
             from polar_llama.frame.looking import estimate
 
@@ -130,17 +132,6 @@ def _hints() -> Iterator[None]:
     except duckdb.CatalogException as error:
         hint = " Hint: --table NAME=FILE names a file" if "Table with name" in str(error) else ""
         raise type(error)(f"{error}{hint}") from None
-
-
-def _explained(frame: pl.LazyFrame) -> None:
-    """Print a frame's plan, and those that DuckDB reads on the way to it."""
-    from polar_llama.frame.looking import explain
-    from polar_llama.sqlfront.relation import below
-
-    print(explain(frame))
-    for read in below(frame):
-        print("\nREAD BY DUCKDB ABOVE\n")
-        _explained(read)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import polars as pl
 import polars.selectors as cs
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
     from polar_llama.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Leaf:
     """What Polars calls to read the frame: a plan and a snapshot of settings, and no credentials."""
 
     plan: Plan
     settings: Settings
     token: str = field(default_factory=lambda: token_hex(8))
+
+    def __post_init__(self) -> None:
+        """Be found by those who look at a query that reads the leaf."""
+        _leaves.setdefault(self.token, self)
 
     def __call__(
         self, with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _size: int | None
@@ -81,6 +86,15 @@ def _rebuilt(plan: Plan, settings: Settings, token: str) -> Leaf:
     leaf_built()
     arm()
     return Leaf(plan, settings, token)
+
+
+_leaves: WeakValueDictionary[str, Leaf] = WeakValueDictionary()
+
+
+def below(plan: Plan) -> list[Plan]:
+    """The plans of the leaves that a plan begins with: its own steps do not show their calls."""
+    read = tokens_of(plan)
+    return [leaf.plan for token, leaf in list(_leaves.items()) if token in read] if read else []
 
 
 def native_leaf(plan: Plan, settings: Settings) -> pl.LazyFrame:

@@ -10,6 +10,7 @@ from polar_llama import settings
 from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.estimating import estimated
 from polar_llama.frame.inference_frame import plan_of
+from polar_llama.frame.leaf import below
 from polar_llama.planner.explain import changes, describe, stages
 from polar_llama.planner.mermaid import mermaid
 from polar_llama.planner.optimizer import optimize
@@ -37,7 +38,8 @@ def explain(frame: pl.LazyFrame, *, optimized: bool = True, verbose: bool = Fals
 
     Returns:
         The logical plan, the optimised plan and the stages, as indented trees, the last step first.
-        A stage is what is asked at the same time; it names the stages whose answers it needs.
+        A stage is what is asked at the same time; it names the stages whose answers it needs. Then the same of
+        frames with calls that a scan reads, as what DuckDB runs in a SQL query does.
 
     Raises:
         ConfigurationError: If `format` is unknown.
@@ -47,20 +49,30 @@ def explain(frame: pl.LazyFrame, *, optimized: bool = True, verbose: bool = Fals
     if format not in ("text", "mermaid"):
         msg = f'explain() writes format="text" or format="mermaid", not {format!r}'
         raise ConfigurationError(msg)
-    logical = resolve(plan_of(frame), settings.current().on_error)
+    if format == "mermaid":
+        logical = resolve(plan_of(frame), settings.current().on_error)
+        return mermaid(optimize(logical) if optimized else logical)
+    parts = _parts(plan_of(frame), optimized=optimized, verbose=verbose)
+    if optimized and verbose:
+        with suppress(ConfigurationError, PlanError):  # no model is set, or a part of the query cannot be counted
+            parts.append(("REQUESTS", _requests(estimate(frame))))
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts if text)
+
+
+def _parts(plan: Plan, *, optimized: bool, verbose: bool) -> list[tuple[str, str]]:
+    """Titles and texts for a plan, then for the plans of frames with calls that it begins with."""
+    logical = resolve(plan, settings.current().on_error)
     seen: list[tuple[str, Plan, Plan]] = []
     best = optimize(logical, observe=lambda *change: seen.append(change)) if optimized else logical
-    if format == "mermaid":
-        return mermaid(best)
     parts = [("LOGICAL PLAN", describe(logical))]
     if optimized and verbose:
         parts.append(("RULES", changes(seen)))
     if optimized:
         parts += [("OPTIMIZED PLAN", describe(best)), ("STAGES", stages(best))]
-    if optimized and verbose:
-        with suppress(ConfigurationError, PlanError):  # no model is set, or a part of the query cannot be counted
-            parts.append(("REQUESTS", _requests(estimate(frame))))
-    return "\n\n".join(f"{title}\n{text}" for title, text in parts if text)
+    for read in below(plan):
+        read_parts = _parts(read, optimized=optimized, verbose=verbose)
+        parts += [(f"READ BY A SCAN ABOVE: {title}", text) for title, text in read_parts]
+    return parts
 
 
 def _requests(figures: pl.DataFrame) -> str:

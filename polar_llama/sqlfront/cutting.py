@@ -127,7 +127,7 @@ class Cutter:
         return pivot  # type: ignore[return-value]  # sqlglot does not count it among queries
 
     def _select(self, select: exp.Select) -> Stage | exp.Query:
-        pull(select, self._scope.describe)
+        pull(self._scope, select)
         cut_sources(select, self.nested)
         cut_conditions(select)
         cut_laterals(select, self._correlated)

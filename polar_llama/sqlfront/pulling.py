@@ -16,7 +16,7 @@ from sqlglot import exp
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
 from polar_llama.sqlfront.detaching import READ, can_detach, detach
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import holds_aggregate
+from polar_llama.sqlfront.syntax import conjuncts, holds_aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     Slots = dict[str, exp.Expr]
 
 
-def pull(select: exp.Select, describe: Describe) -> None:
+def pull(scope: Scope, select: exp.Select) -> None:
     """Pull the calls of a SELECT's derived tables up into it, where that changes nothing else."""
+    describe = scope.describe
     for number, node in enumerate(_sources(select)):
         if not isinstance(node, exp.Subquery) or not holds_call(node) or not isinstance(node.this, exp.Select):
             continue
-        pull(node.this, describe)
+        pull(scope, node.this)
         alias = node.args.get("alias")
         if any(node.args.get(k) for k in ("pivots", "sample", "joins")) or (
             alias is not None and alias.args.get("columns")
@@ -40,9 +41,11 @@ def pull(select: exp.Select, describe: Describe) -> None:
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
-        if _filters_whole(select, node) and can_detach(node.this) and _spelled_out(select, node, {}, describe):
-            conditions = detach(node.this)
-            select.where(*[_qualified(c, node.alias) for c in conditions], copy=False)
+        checks = select if _filters_whole(select, node) else _matching(scope, select, node)
+        if checks is not None and can_detach(node.this) and _spelled_out(select, node, {}, describe):
+            conditions = [_qualified(c, node.alias) for c in detach(node.this)]
+            add = checks.where if isinstance(checks, exp.Select) else checks.on
+            add(*conditions, copy=False)
         slots = slots_of(node.this)
         if slots is None or not _spelled_out(select, node, slots, describe):
             continue
@@ -52,7 +55,7 @@ def pull(select: exp.Select, describe: Describe) -> None:
 
 def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     """Let a CTE keep its prompts: whoever reads it asks, as if it were a derived table. In place."""
-    pull(cte.this, scope.describe)
+    pull(scope, cte.this)
     query = cte.this.copy()
     if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
         return
@@ -113,6 +116,25 @@ def _filters_whole(select: exp.Select, source: exp.Expr) -> bool:
         return False
     join = joins[own] if own >= 0 else None
     return join is None or (not join.side and not join.method and join.kind.upper() in {"", "INNER"})
+
+
+def _matching(scope: Scope, select: exp.Select, source: exp.Expr) -> exp.Join | None:
+    """The LEFT JOIN on equal values of which a source is the right side: its ON may check the source's conditions.
+
+    There they are a correlated query, asked of the rows that match. The rows before the join are computed once more
+    for it, so nothing in them may be asked or be random.
+    """
+    joins = select.args.get("joins") or []
+    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
+    if own < 0 or scope.domain is not None:
+        return None
+    join: exp.Join = joins[own]
+    if join.side.upper() != "LEFT" or join.kind.upper() not in {"", "OUTER"} or join.method:
+        return None
+    if not any(isinstance(c, exp.EQ) for c in conjuncts(join.args.get("on"))):
+        return None
+    asked = any(holds_call(s) or scope.is_volatile(s) for s in (select.args["from_"], *joins[:own]))
+    return None if asked else join
 
 
 def slots_of(query: exp.Expr) -> Slots | None:
@@ -192,8 +214,6 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
         if on is not None and any(c.name.lower() in slots for c in on.find_all(exp.Column)):
             return False
     nodes = list(walk(select, nested=True, but=source))
-    if any(isinstance(n, exp.PositionalColumn) for n in nodes):
-        return False
     inside = [n for n in nodes if isinstance(n, exp.Query) and n is not select]
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
         if column.name.lower() in slots or column.table.lower() == source.alias.lower():
@@ -201,7 +221,7 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describ
     own = [n for n in nodes if isinstance(n, exp.Column)]
     if any(c.table.lower() in slots and c.table.lower() != source.alias.lower() for c in own):
         return False  # a field of an answer that is a struct
-    if any(c.args.get("db") is not None for c in own):
+    if any(c.args.get("db") is not None for c in own) or any(isinstance(n, exp.PositionalColumn) for n in nodes):
         return False
     return _stars(select, source, describe)
 

@@ -13,9 +13,8 @@ import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polar_llama.frame.capture import ORIGINALS
-from polar_llama.frame.inference_frame import InferenceFrame, plan_of
 from polar_llama.frame.leaf import STAND_IN, Leaf
-from polar_llama.frame.scope import LEAF, leaf_built, tokens, tokens_of
+from polar_llama.frame.scope import LEAF, leaf_built, tokens
 from polar_llama.planner.nodes import Scan
 from polar_llama.sqlfront.database import without_excerpt
 from polar_llama.sqlfront.holding import held
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from polar_llama.frame.inference_frame import InferenceFrame
     from polar_llama.settings import Settings
     from polar_llama.sqlfront.database import Database
 
@@ -107,9 +107,7 @@ class Relation:
         if leaves:
             leaf_built()
         named = " ".join([*self.body.split(), *self.suffix.split(), *(LEAF + leaf.token for leaf in leaves.values())])
-        reader = Reader(self, leaves)
-        _readers.update(dict.fromkeys((leaf.token for leaf in leaves.values()), reader))
-        frame = register_io_source(reader, schema=self.schema, explain_name=f"DUCKDB {named}")
+        frame = register_io_source(Reader(self, leaves), schema=self.schema, explain_name=f"DUCKDB {named}")
         return Scan(frame, self.schema)
 
 
@@ -179,16 +177,6 @@ class Reader:
         # A copy to be looked at in this process: the leaves are exchanged, the tables stay where they are.
         _relations[id(self.relation)] = self.relation
         return _copied, (id(self.relation), self.leaves)
-
-
-_readers: WeakValueDictionary[str, Reader] = WeakValueDictionary()
-
-
-def below(frame: pl.LazyFrame) -> list[InferenceFrame]:
-    """The frames that answer for the queries a frame begins with: their calls are not seen in its own plan."""
-    found = [(token, _readers[token]) for token in sorted(tokens_of(plan_of(frame))) if token in _readers]
-    plans = [leaf.plan for token, reader in found for leaf in reader.leaves.values() if leaf.token == token]
-    return [InferenceFrame._of(plan) for plan in plans]
 
 
 _relations: WeakValueDictionary[int, Relation] = WeakValueDictionary()

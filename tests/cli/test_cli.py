@@ -87,7 +87,7 @@ def test_explain_shows_what_duckdb_reads(questions: Path, capsys: pytest.Capture
     query = "SELECT b, count(*) AS n FROM (SELECT llm_bool(q) AS b FROM 't.parquet' WHERE n > 1) GROUP BY b"
     assert main(["sql", query, "--explain"]) == 0
     out = capsys.readouterr().out
-    assert "READ BY DUCKDB" in out
+    assert "READ BY A SCAN ABOVE" in out
     assert "1. ask" in out
 
 
