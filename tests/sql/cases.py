@@ -439,7 +439,7 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
         "select coalesce(a, 'none') from u left join (select i, llm(q) as a from t where v > 2) x on u.i = x.i order by 1",
     ),
     (
-        7,
+        3,
         "select coalesce(a, 'none') from u left join (select i, llm(q) as a from t where llm_bool(q)) x on u.i = x.i order by 1",
         3,
     ),
@@ -725,8 +725,11 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (2, "with x as (select * from t where llm_bool(q)) select * from u left join x on x.i = u.i order by all"),
     (1, "select w, x.q from u left join (select i, q from t where llm_bool(q)) x on x.i = u.i and n > 10 order by all"),
     (3, "select w, x.a from u left join (select i, llm(q) a from t where llm_bool(q)) x on x.i = u.i order by all"),
-    (2, "select w, x.q from u left join (select * from t where llm_bool(q)) x on x.i = u.i where x.q is null order by 1"),
+    (
+        2,
+        "select w, x.q from u left join (select * from t where llm_bool(q)) x on x.i = u.i where x.q is null order by 1",
+    ),
     (4, "select #1 + 1, #3, llm(#3) from t order by #1, #2"),
     (4, "select #1 + llm(q, returns := 'BIGINT') as a from t"),
-    (4, "select #2, #1 from (select i, llm(q) as a from t) where #1 > 1 order by 1"),
+    (3, "select #2, #1 from (select i, llm(q) as a from t) where #1 > 1 order by 1"),
 )
