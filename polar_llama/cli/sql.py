@@ -103,9 +103,10 @@ def run(given: argparse.Namespace) -> int:
 
             print(explain(frame))
         elif given.estimate:
+            from polar_llama.cli.estimate import shown
             from polar_llama.frame.looking import estimate
 
-            _show(estimate(frame), 0)
+            print(shown(estimate(frame)))
         elif given.output:
             _written(frame, given.output)
         else:

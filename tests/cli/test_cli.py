@@ -94,8 +94,23 @@ def test_explain_shows_what_duckdb_reads(questions: Path, capsys: pytest.Capture
 def test_estimate_sends_nothing(emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sql", "SELECT llm(q) AS a FROM 't.parquet' WHERE n > 1", "--estimate"]) == 0
     out = capsys.readouterr().out
-    assert "requests" in out
+    assert " requests, about " in out
     assert emulator.stats().requests == 0
+
+
+def test_an_estimate_fits_a_narrow_terminal(
+    emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = "SELECT llm('Answer in one sentence: ' || q) AS a, llm('z' || llm(q)) AS b FROM 't.parquet'"
+    assert main(["sql", query, "--estimate", "--model", "openai:no-such-model"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "llm('Answer in one sentence: ' || q)" in lines
+    assert lines[-2] == "all 3 calls"
+    assert lines[-1].startswith("  at most ")
+    assert lines[-1].endswith("price not known")
+    assert main(["sql", "SELECT 1 AS a", "--estimate"]) == 0
+    assert capsys.readouterr().out == "nothing is asked\n"
 
 
 def test_model_and_budget_are_options(emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:

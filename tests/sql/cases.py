@@ -441,7 +441,6 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (
         3,
         "select coalesce(a, 'none') from u left join (select i, llm(q) as a from t where llm_bool(q)) x on u.i = x.i order by 1",
-        3,
     ),
     (
         7,
