@@ -161,6 +161,12 @@ def _scanned(file: str) -> pl.LazyFrame:
 
 def _written(frame: pl.LazyFrame, file: Path) -> None:
     """Write the result; the file is there only when it is whole."""
+    nested = [n for n, dtype in frame.collect_schema().items() if dtype.is_nested()]
+    if nested and file.suffix.lower() == ".csv":
+        raise ConfigurationError(
+            f"CSV cannot hold the column {nested[0]!r}, which has lists or structs. "
+            "Hint: write parquet or ndjson, or SELECT to_json(…) of it"
+        )
     part = file.with_name(f".{file.name}.part")
     sink: Callable[[Path], object] = getattr(frame, _WRITERS[file.suffix.lower()])
     try:

@@ -98,6 +98,14 @@ def test_estimate_sends_nothing(emulator: Emulator, questions: Path, capsys: pyt
     assert emulator.stats().requests == 0
 
 
+def test_what_csv_cannot_hold_is_said_before_anything_is_asked(
+    emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sql", "SELECT [llm(q)] AS several FROM 't.parquet'", "--output", "a.csv"]) == 1
+    assert "'several'" in capsys.readouterr().err
+    assert emulator.stats().requests == 0
+
+
 def test_an_estimate_fits_a_narrow_terminal(
     emulator: Emulator, questions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
