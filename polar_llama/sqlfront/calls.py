@@ -47,11 +47,6 @@ def is_call(node: Any) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.lower() in FUNCTIONS
 
 
-def calls_in(node: exp.Expr | None, *, nested: bool = False) -> list[exp.Expr]:
-    """The calls in an expression, outermost first; those of queries inside it only when asked for."""
-    return [n for n in walk(node, nested=nested) if is_call(n)] if node is not None else []
-
-
 def walk(node: exp.Expr, *, nested: bool = False, but: exp.Expr | None = None) -> Iterator[exp.Expr]:
     """A node and all below it; not what is below a query inside it, unless asked for, and nothing of `but`."""
     todo = [node]

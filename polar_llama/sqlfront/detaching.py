@@ -8,12 +8,16 @@ condition comes first, whichever was written first.
 from __future__ import annotations
 
 from itertools import count
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total
 from polar_llama.sqlfront.writing import text
+
+if TYPE_CHECKING:
+    from polar_llama.sqlfront.scope import Scope
 
 READ = "polar_llama_read_"
 _numbers = count()
@@ -57,3 +61,39 @@ def detach(query: exp.Select) -> list[exp.Expr]:
                 query.append("expressions", exp.alias_(column.copy(), names[key], quoted=True))
             column.replace(exp.column(names[key], quoted=True))
     return conditions
+
+
+def checked_by(scope: Scope, select: exp.Select, source: exp.Expr) -> exp.Select | exp.Join | None:
+    """What may check the conditions of a source instead: the WHERE of a SELECT, the ON of a join; or nothing."""
+    return select if _filters_whole(select, source) else _matching(scope, select, source)
+
+
+def _filters_whole(select: exp.Select, source: exp.Expr) -> bool:
+    """Whether dropping rows of a source is dropping them from the joined rows, of which there are not far more."""
+    joins = select.args.get("joins") or []
+    if any(j.args.get("on") is None and not j.args.get("using") for j in joins):
+        return False
+    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
+    if any(j.side.upper() in {"RIGHT", "FULL"} for j in joins[max(own, 0) :]):
+        return False
+    join = joins[own] if own >= 0 else None
+    return join is None or (not join.side and not join.method and join.kind.upper() in {"", "INNER"})
+
+
+def _matching(scope: Scope, select: exp.Select, source: exp.Expr) -> exp.Join | None:
+    """The LEFT JOIN on equal values of which a source is the right side: its ON may check the source's conditions.
+
+    There they are a correlated query, asked of the rows that match. The rows before the join are computed once more
+    for it, so nothing in them may be asked or be random.
+    """
+    joins = select.args.get("joins") or []
+    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
+    if own < 0 or scope.domain is not None:
+        return None
+    join: exp.Join = joins[own]
+    if join.side.upper() != "LEFT" or join.kind.upper() not in {"", "OUTER"} or join.method:
+        return None
+    if not any(isinstance(c, exp.EQ) for c in conjuncts(join.args.get("on"))):
+        return None
+    asked = any(holds_call(s) or scope.is_volatile(s) for s in (select.args["from_"], *joins[:own]))
+    return None if asked else join

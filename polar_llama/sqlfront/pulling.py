@@ -14,9 +14,9 @@ import duckdb
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
-from polar_llama.sqlfront.detaching import READ, can_detach, detach
+from polar_llama.sqlfront.detaching import READ, can_detach, checked_by, detach
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import conjuncts, holds_aggregate
+from polar_llama.sqlfront.syntax import holds_aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def pull(scope: Scope, select: exp.Select) -> None:
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
-        checks = select if _filters_whole(select, node) else _matching(scope, select, node)
+        checks = checked_by(scope, select, node)
         if checks is not None and can_detach(node.this) and _spelled_out(select, node, {}, describe):
             conditions = [_qualified(c, node.alias) for c in detach(node.this)]
             add = checks.where if isinstance(checks, exp.Select) else checks.on
@@ -104,37 +104,6 @@ def _qualified(condition: exp.Expr, alias: str) -> exp.Expr:
     for column in condition.find_all(exp.Column):
         column.set("table", exp.to_identifier(alias, quoted=True))
     return condition
-
-
-def _filters_whole(select: exp.Select, source: exp.Expr) -> bool:
-    """Whether dropping rows of a source is dropping them from the joined rows, of which there are not far more."""
-    joins = select.args.get("joins") or []
-    if any(j.args.get("on") is None and not j.args.get("using") for j in joins):
-        return False
-    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
-    if any(j.side.upper() in {"RIGHT", "FULL"} for j in joins[max(own, 0) :]):
-        return False
-    join = joins[own] if own >= 0 else None
-    return join is None or (not join.side and not join.method and join.kind.upper() in {"", "INNER"})
-
-
-def _matching(scope: Scope, select: exp.Select, source: exp.Expr) -> exp.Join | None:
-    """The LEFT JOIN on equal values of which a source is the right side: its ON may check the source's conditions.
-
-    There they are a correlated query, asked of the rows that match. The rows before the join are computed once more
-    for it, so nothing in them may be asked or be random.
-    """
-    joins = select.args.get("joins") or []
-    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
-    if own < 0 or scope.domain is not None:
-        return None
-    join: exp.Join = joins[own]
-    if join.side.upper() != "LEFT" or join.kind.upper() not in {"", "OUTER"} or join.method:
-        return None
-    if not any(isinstance(c, exp.EQ) for c in conjuncts(join.args.get("on"))):
-        return None
-    asked = any(holds_call(s) or scope.is_volatile(s) for s in (select.args["from_"], *joins[:own]))
-    return None if asked else join
 
 
 def slots_of(query: exp.Expr) -> Slots | None:
