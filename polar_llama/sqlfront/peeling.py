@@ -10,6 +10,7 @@ from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, walk
 from polar_llama.sqlfront.lowering import mapped
 from polar_llama.sqlfront.syntax import (
+    conjuncts,
     fresh_column,
     holds_aggregate,
     holds_window,
@@ -17,6 +18,7 @@ from polar_llama.sqlfront.syntax import (
     is_constant,
     is_unit,
     is_value,
+    is_volatile,
     is_windowed,
     outermost,
 )
@@ -141,6 +143,57 @@ def keys_of(group: exp.Expr) -> list[exp.Expr]:
         else:
             found.append(node)
     return found
+
+
+def kept_groups(select: exp.Select, keys: Sequence[exp.Expr]) -> list[exp.Expr]:
+    """`HAVING count(*) > 10` as conditions on rows, for a SELECT below the grouping.
+
+    The rows of a group that HAVING drops need no answer. Only where the groups are known before anything is asked,
+    and by aggregates that are the same in whatever order their rows come, which a sum of floats is not: windows
+    give rows in an order of their own, so nothing in the SELECT may depend on it either.
+    """
+    group, having, where = (select.args.get(k) for k in ("group", "having", "where"))
+    if group is None or having is None or not keys or select.args.get("sample") is not None:
+        return []
+    if group.find(exp.GroupingSets, exp.Cube, exp.Rollup) or _given(group) - {"expressions"}:
+        return []
+    if holds_call(where) or any(holds_call(k) or is_volatile(k) for k in keys):
+        return []
+    clauses = [*select.expressions, *(c for k in ("having", "qualify", "order") if (c := select.args.get(k)))]
+    if not all(_is_unordered(a) for c in clauses for a in outermost(c, is_aggregate)):
+        return []
+    parts = [c for c in conjuncts(having.this) if _is_exact(c)]
+    return [_over(c, keys) for c in parts if where is None or holds_aggregate(c)]
+
+
+def _given(node: exp.Expr) -> set[str]:
+    return {k for k, v in node.args.items() if v}
+
+
+def _is_exact(condition: exp.Expr) -> bool:
+    return not any(
+        is_call(n)
+        or isinstance(n, exp.Query | exp.Window)
+        or (is_aggregate(n) and not isinstance(n, exp.Count | exp.Min | exp.Max))
+        for n in walk(condition)
+    ) and not is_volatile(condition)
+
+
+def _is_unordered(aggregate: exp.Expr) -> bool:
+    """Whether an aggregate is the same in whatever order its rows come."""
+    inner = aggregate.this if isinstance(aggregate, exp.Filter) else aggregate
+    return isinstance(inner, _UNORDERED) or inner.find(exp.Order) is not None
+
+
+_UNORDERED = (exp.Count, exp.Min, exp.Max, exp.Sum, exp.Avg, exp.LogicalAnd, exp.LogicalOr)
+
+
+def _over(condition: exp.Expr, keys: Sequence[exp.Expr]) -> exp.Expr:
+    """A condition on a group, for each of its rows."""
+    root = exp.Paren(this=condition.copy())
+    for found in list(outermost(root, is_aggregate)):
+        found.replace(exp.Window(this=found.copy(), partition_by=[k.copy() for k in keys]))
+    return root
 
 
 def reads_groups(node: exp.Expr, keys: set[str]) -> bool:

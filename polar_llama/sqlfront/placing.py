@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, walk
 from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
-from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, keys_of, reads_groups
+from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, kept_groups, keys_of, reads_groups
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import Item
 from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, source_of
@@ -88,6 +88,8 @@ def _peeled(
     kept = all_of([c for c in conjuncts(where.this) if not is_mixed(c)]) if where is not None else None
     if kept is not None:
         first.set("where", exp.Where(this=kept))
+    for condition in kept_groups(select, keys or []):
+        _restrict(first, condition)
     outputs = peel.outputs or [exp.Literal.number(1)]
     stage = chain(scope, first, [Item(e, f"o{n}") for n, e in enumerate(outputs)])
     source = scope.planning.stage_query(stage, [c.name for c in stage.columns], scope.domain if stage.keys else None)
@@ -135,6 +137,16 @@ def _grouped(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage |
         inner = found  # type: ignore[assignment]
     outer.set("from_", exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier("g")))))
     return placed(scope, outer, [Item(e, i.name) for e, i in zip(outer.expressions, items, strict=True)])
+
+
+def _restrict(select: exp.Select, condition: exp.Expr) -> None:
+    """Keep fewer rows of a SELECT, in place."""
+    if not holds_window(condition):
+        select.where(condition, copy=False)
+        return
+    before = select.args.get("qualify")
+    both = all_of([*conjuncts(before and before.this), condition])
+    select.set("qualify", exp.Qualify(this=both))
 
 
 def _windows(node: exp.Expr) -> list[exp.Expr]:

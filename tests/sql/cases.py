@@ -731,4 +731,12 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (4, "select #1 + 1, #3, llm(#3) from t order by #1, #2"),
     (4, "select #1 + llm(q, returns := 'BIGINT') as a from t"),
     (3, "select #2, #1 from (select i, llm(q) as a from t) where #1 > 1 order by 1"),
+    (2, "select g, max(llm(q)) m from t group by g having count(*) > 2 and min(v) < 2 order by g", 1),
+    (1, "select g, min(llm(q)) m from t group by g having g = 'x' order by g"),
+    (2, "select g, max(llm(q)) m from t where v > 1 group by g having g > 'a' order by g"),
+    (2, "select g, count(*) filter (where llm_bool(q)) n from t group by g having count(distinct v) > 1 order by g"),
+    (4, "select max(llm(q)) m from t having count(*) < 30", 1),
+    (4, "select g, max(llm(q)) m from t group by rollup (g) having count(*) > 2 order by g", 2),
+    (4, "select g, max(llm(q)) m from t group by g having sum(v) > 5 order by g", 1),
+    (4, "select g, first(llm(q)) is null m from t group by g having count(*) > 2 order by g", 0),
 )
