@@ -41,6 +41,23 @@ QUESTIONS = (
     """SELECT CASE WHEN length(question) < 80 THEN llm(question) WHEN question LIKE '%train%' THEN llm('T ' || question)
        ELSE 'not asked' END AS a, count(*) AS n FROM gsm8k GROUP BY ALL ORDER BY ALL LIMIT 10""",
     "SELECT split_part(answer, '#### ', 2) = llm(question) AS right, count(*) FROM gsm8k WHERE length(question) < 90 GROUP BY 1",
+    """SELECT * FROM (SELECT category, llm_bool(text) AS urgent FROM banking WHERE category LIKE 'ca%')
+       PIVOT (count(*) FOR urgent IN (true, false)) ORDER BY category""",
+    """SELECT category, count(*) AS n FROM banking WHERE category LIKE 't%' GROUP BY category
+       HAVING llm_bool('Worth a look? ' || category) AND count(*) > 5 ORDER BY category""",
+    """SELECT category, avg(llm(text, returns := 'BIGINT'))::DOUBLE AS score FROM banking WHERE category < 'c'
+       GROUP BY category HAVING count(*) > 120 ORDER BY category""",
+    """SELECT 'bank' AS source, text AS q, llm(text) AS a FROM banking WHERE category = 'age_limit' AND length(text) < 40
+       UNION ALL SELECT 'maths', question, llm(question) FROM gsm8k WHERE length(question) < 80 ORDER BY 1, 2""",
+    """SELECT category, string_agg(DISTINCT llm_class(text, ['x', 'y']), ',' ORDER BY llm_class(text, ['x', 'y'])) AS k
+       FROM banking WHERE category LIKE 'at%' GROUP BY category ORDER BY 1""",
+    """SELECT g.question, b.text FROM gsm8k AS g LEFT JOIN (SELECT text FROM banking WHERE llm_bool(text)) AS b
+       ON length(g.question) = length(b.text) WHERE length(g.question) < 85 ORDER BY ALL""",
+    """WITH scored AS (SELECT category, llm(text, returns := 'BIGINT') AS s FROM banking WHERE category < 'b')
+       SELECT category, avg(s)::DOUBLE AS m, rank() OVER (ORDER BY avg(s) DESC, category) AS place FROM scored
+       GROUP BY category QUALIFY place <= 2 ORDER BY place""",
+    """SELECT text, llm('Translate: ' || llm('Shorten: ' || text)) AS t FROM banking WHERE category = 'age_limit'
+       ORDER BY length(text) DESC, text LIMIT 4""",
 )
 
 SHOP = (
