@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 from polars._utils.wrap import wrap_ldf
 
 from polar_llama import settings
@@ -58,6 +59,11 @@ class Recorder:
 
     def bottom_k(self, k: int, *, by: list[Any], reverse: Any) -> Recorder:  # noqa: D102
         return Recorder(build.top(self.plan, "bottom_k", k, wrapped(by), reverse))
+
+    def drop_nulls(self, *, subset: Any) -> Recorder:
+        """Keep rows without nulls: a filter, as it is for Polars."""
+        columns = cs.all() if subset is None else wrapped(subset)
+        return Recorder(build.filtered(self.plan, pl.all_horizontal(columns.is_not_null())))
 
     def slice(self, offset: int, length: int | None) -> Recorder:  # noqa: D102
         return Recorder(Slice(self.plan, offset, length))

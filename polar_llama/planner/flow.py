@@ -25,6 +25,7 @@ from polar_llama.planner.nodes import (
     apply,
     expression,
     inputs,
+    output_name,
 )
 from polar_llama.planner.schema import changed, empty, schema_of_native
 
@@ -74,7 +75,7 @@ def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[s
             copies = _copies(node.items)
             return {c: copies.get(c, []) for c in columns}
         case WithColumns():
-            outputs, copies = {_output_name(i) for i in node.items}, _copies(node.items)
+            outputs, copies = {output_name(i) for i in node.items}, _copies(node.items)
             return {c: ([] if c in outputs else [c]) + copies.get(c, []) for c in columns}
         case Aggregate() | Scan() | Answer():
             return {c: [] for c in columns}
@@ -88,14 +89,8 @@ def _copies(items: tuple[Item, ...]) -> dict[str, list[str]]:
     for item in items:
         column = _bare(item)
         if column is not None:
-            found.setdefault(column, []).append(_output_name(item))
+            found.setdefault(column, []).append(output_name(item))
     return found
-
-
-def _output_name(item: Item) -> str:
-    if isinstance(item, Prompt):
-        return item.column
-    return item.meta.output_name(raise_if_undetermined=False) or ""
 
 
 def _traced(node: Join | Native, side: int, columns: Collection[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from polar_llama.planner.exprs import bare_column, reads, row_wise, touches
-from polar_llama.planner.nodes import Prompt, expression
+from polar_llama.planner.nodes import Prompt, expression, output_name
 from polar_llama.planner.safety import cannot_raise
 from polar_llama.planner.schema import selected
 from polar_llama.planner.wording import mask
@@ -58,11 +58,11 @@ def computed(item: Item, rows: Rows, before: pl.Schema) -> tuple[list[str], list
     expr = expression(item)
     read = reads([expr])
     if not touches(read, rows.unknown) and (rows.sure or (row_wise(expr) and (rows.exact or _is_safe(item)))):
-        return [_name(item)], [expr], True
+        return [output_name(item)], [expr], True
     if read is None:
         names = selected(before, expr).names()
         return names, [row_mark().alias(name) for name in names], False
-    name = _name(item)
+    name = output_name(item)
     column = None if isinstance(item, Prompt) else bare_column(item)
     if column is not None:
         return [name], [expr], column not in rows.unknown
@@ -99,9 +99,3 @@ def _is_safe(item: Item) -> bool:
     if condition is not None and not cannot_raise(condition):
         return False
     return isinstance(item.source, Template) or (isinstance(item.source, pl.Expr) and cannot_raise(item.source))
-
-
-def _name(item: Item) -> str:
-    if isinstance(item, Prompt):
-        return item.column
-    return item.meta.output_name(raise_if_undetermined=False) or ""

@@ -212,6 +212,13 @@ def expression(item: Item) -> pl.Expr:
     return item
 
 
+def output_name(item: Item) -> str:
+    """The name of the column an item gives."""
+    if isinstance(item, Prompt):
+        return item.column
+    return item.meta.output_name(raise_if_undetermined=False) or ""
+
+
 def apply(node: Plan, frames: tuple[pl.LazyFrame, ...]) -> pl.LazyFrame:  # noqa: C901, PLR0911, PLR0912 -- one case a node
     """What a node does to native frames; an `Answer` is not native and is left to the caller.
 

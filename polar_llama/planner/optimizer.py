@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from polar_llama.planner.nodes import with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
+from polar_llama.planner.rules.join_first import join_first
 from polar_llama.planner.rules.mask_infer import mask_infer
 from polar_llama.planner.rules.narrow_first import narrow_first
 from polar_llama.planner.rules.order_filters import order_filters
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     Rule = Callable[[Plan], Plan]
     Observer = Callable[[str, Plan, Plan], None]
 
-RULES: tuple[Rule, ...] = (mask_infer, split_filter, order_filters, narrow_first, verb_first, defer_infer, stop_early)
+RULES: tuple[Rule, ...] = (
+    mask_infer,
+    split_filter,
+    order_filters,
+    narrow_first,
+    verb_first,
+    join_first,
+    defer_infer,
+    stop_early,
+)
 """In the order in which they are tried at a node."""
 
 MAX_PASSES = 100

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 LARGEST = 1_000_000
 """Rows: a limit above it bounds nothing by itself."""
 
-_LOCAL = frozenset({"drop", "rename", "explode", "unnest", "drop_nulls", "drop_nans", "cache", "hint_sorted"})
+_LOCAL = frozenset({"drop", "rename", "explode", "unnest", "drop_nans", "cache", "hint_sorted"})
 """What they do to a row does not hang on other rows."""
 
 _AS_MANY = frozenset({"shift", "cast", "interpolate", "fill_nan"})
 """They give as many rows as they get."""
 
-_FEWER = frozenset({"drop_nulls", "drop_nans", "gather_every"})
+_FEWER = frozenset({"drop_nans", "gather_every"})
 """They keep rows or drop them."""
 
 _SINGLE = frozenset({"max", "min", "sum", "mean", "median", "std", "var", "quantile", "null_count", "count"})

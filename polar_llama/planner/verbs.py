@@ -41,6 +41,11 @@ def _filler(args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema)
     return frozenset() if kwargs.get("fill_value") is None else None
 
 
+def _cast(args: tuple[Any, ...], kwargs: Mapping[str, Any], before: pl.Schema) -> frozenset[str] | None:
+    del kwargs, before
+    return frozenset(args[0])
+
+
 READS: dict[str, Reader] = {
     "drop": _nothing,
     "rename": _nothing,
@@ -50,9 +55,9 @@ READS: dict[str, Reader] = {
     **dict.fromkeys(MOVES, _nothing),
     "shift": _filler,
     "hint_sorted": _nothing,
+    "cast": _cast,
     "explode": _subset,
     "unnest": _subset,
-    "drop_nulls": _subset,
     "drop_nans": _subset,
     "top_k": _by,
     "bottom_k": _by,

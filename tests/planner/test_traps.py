@@ -299,7 +299,7 @@ ROWS: dict[str, Trap] = {
         6,
         6,
     ),
-    "early_stop_over_join": (D, _early(lambda lf: lf.join(R, left_on="v", right_on="k", **ORDER).head(1)), 6, 6),
+    "early_stop_over_join": (D, _early(lambda lf: lf.join(R, left_on="v", right_on="k", **ORDER).head(1)), 6, 4),
     "early_stop_over_cum_sum": (D, _early(lambda lf: lf.with_columns(n=pl.col("i").cum_sum()).head(1)), 6, 6),
 }
 
@@ -420,7 +420,7 @@ FILTERS: dict[str, Trap] = {
         4,
     ),
     "cache": (D, lambda lf, llm: lf.with_columns(a=llm("q")).cache().filter(pl.col("i") < 2).lazy().clone(), 4, 1),
-    "drop_nulls": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls(), 4, 4),
+    "drop_nulls": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls(), 4, 3),
     "drop_nans": (NUMBERED, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nans(), 3, 3),
     "drop_nans, subset": (NUMBERED, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nans("f"), 3, 2),
     "drop_nulls, subset": (D, lambda lf, llm: lf.with_columns(a=llm("q")).drop_nulls("g"), 4, 3),

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from polar_llama.call import is_answer
-from polar_llama.planner.exprs import touches
-from polar_llama.planner.flow import reads_of
 from polar_llama.planner.nodes import Answer, Filter, Native, Prompt, Select, Slice, Sort, WithColumns
-from polar_llama.planner.rules.narrow_first import asks, made_by
+from polar_llama.planner.origins import STEPS, is_row_by_row
+from polar_llama.planner.rewriting import below as written_below
+from polar_llama.planner.rules.narrow_first import asks
 from polar_llama.planner.schema import after, changed
 
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
+    from polar_llama.planner.origins import Step
 
 _Verb = Filter | Sort | Slice | Answer | WithColumns
 
@@ -47,20 +48,33 @@ def verb_first(node: Plan) -> Plan:
         verb.append(below)
         below = below.input
     passed: list[Select | WithColumns | Native] = []
-    while isinstance(below, Select | WithColumns | Native) and asks(below):
-        made = made_by(below)
-        if made is None or any(touches(reads_of(step)[0], made) for step in verb):
+    while isinstance(below, STEPS) and asks(below):
+        lower = _below(verb, below, hidden)
+        if lower is None:
             break
         passed.append(below)
-        below = below.input
+        verb, below = lower, below.input
     assert below.schema is not None  # noqa: S101
     rendered = {i.column for step in verb if isinstance(step, WithColumns) for i in step.items if isinstance(i, Prompt)}
-    if not passed or rendered != hidden or not hidden.isdisjoint(below.schema):
+    if not passed or not hidden or rendered != hidden or not hidden.isdisjoint(below.schema):
         return node
     plan: Plan = below
     for step in reversed([*passed, node, *verb]):
         plan = _on(step, plan)
     return plan
+
+
+def _below(verb: list[_Verb], step: Step, hidden: frozenset[str]) -> list[_Verb] | None:
+    """The steps of a verb, to be run below a step that is computed from other answers."""
+    if not is_row_by_row(step):
+        return None
+    moved: list[_Verb] = []
+    for part in verb:
+        lower = written_below(part, step, lambda waits: asks(step.input, waits), hidden)
+        if lower is None:
+            return None
+        moved.append(lower)
+    return moved
 
 
 def _part_of_verb(node: Plan, hidden: frozenset[str]) -> TypeGuard[_Verb]:
