@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from polar_llama.call import answers, written
+from polar_llama.call import PREFIX, answers, written
 from polar_llama.errors import PlanError
 from polar_llama.planner.exprs import bare_column, per_row, row_wise, shown, windowed
-from polar_llama.planner.nodes import Answer, Prompt, Select
+from polar_llama.planner.nodes import Answer, Prompt, Select, output_name
+from polar_llama.planner.safety import cannot_raise
+from polar_llama.planner.surgery import replaced
 from polar_llama.template import Template, Told, roots
 
 if TYPE_CHECKING:
@@ -39,10 +42,14 @@ def check_groups(names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One expression of a verb: `item` stands in the verb; `after` is computed once its answer is there."""
+    """One expression of a verb: `item` stands in the verb; `after` is computed once its answer is there.
+
+    `beside` are the other parts that `after` is computed from: they stand in the verb as well.
+    """
 
     item: Item
     after: pl.Expr | None = None
+    beside: tuple[Item, ...] = ()
 
 
 def output_of(expr: pl.Expr, height: Literal["rows", "select", "groups"]) -> Output:
@@ -61,14 +68,47 @@ def output_of(expr: pl.Expr, height: Literal["rows", "select", "groups"]) -> Out
         return Output(_prompt(name_of(expr, answer), answer))
     if not scalars:
         return Output(expr if expr.meta.has_multiple_outputs() else expr.alias(name_of(expr, names[0])))
-    name = scalars[0]
-    if expr.meta.root_names() != [name] * len(expr.meta.root_names()) or not row_wise(expr):
+    first, *others = [_prompt(name, name) for name in scalars]
+    found = _parted(expr, scalars)
+    if found is None or not row_wise(found[0]) or not all(_fits(p, expr, height) for p in found[1].values()):
         msg = (
-            f"{written(name).call.label} gives one answer here, while the expression around it reads other columns. "
+            f"{first.call.label} gives one answer here, while the expression around it reads other rows. "
             'Hint: name the answer first, llm(...).alias("a"), and combine it in a with_columns() after'
         )
         raise PlanError(msg)
-    return Output(_prompt(name, name), expr.alias(name_of(expr, name)))
+    beside: tuple[Item, ...] = (*others, *(part.alias(name) for name, part in found[1].items()))
+    return Output(first, found[0].alias(name_of(expr, names[0])), beside)
+
+
+def _fits(part: pl.Expr, whole: pl.Expr, height: Literal["rows", "select", "groups"]) -> bool:
+    """Whether a part of an expression may be a column of its own, from which the rest is computed.
+
+    In a grouping it is one value for each group. Elsewhere it is then evaluated in all rows, also in those
+    where a condition around it would save it.
+    """
+    try:
+        if height == "groups":
+            return part.meta.is_scalar()
+    except pl.exceptions.PolarsError:  # a Python function: Polars does not tell
+        return False
+    return ".when(" not in str(whole) or not row_wise(part) or cannot_raise(part)
+
+
+def _parted(expr: pl.Expr, calls: Sequence[str]) -> tuple[pl.Expr, dict[str, pl.Expr]] | None:
+    """An expression over answers and columns of its other parts, and these parts by the names of their columns."""
+    parts: dict[str, pl.Expr] = {}
+    todo = [expr]
+    while todo:
+        part = todo.pop()
+        if part.meta.has_multiple_outputs():
+            return None
+        if not set(calls).isdisjoint(part.meta.root_names()):
+            todo += [] if part.meta.is_column() else part.meta.pop()
+        elif not part.meta.is_literal():
+            name = f"{PREFIX}part {blake2b(part.meta.serialize(), digest_size=12).hexdigest()}"
+            parts[name] = part
+    over = replaced(expr, [(part, pl.col(name)) for name, part in parts.items()])
+    return None if over is None else (over, parts)
 
 
 def _prompt(column: str, answer: str) -> Prompt:
@@ -97,11 +137,12 @@ def items_of(outputs: Sequence[Output]) -> tuple[Item, ...]:
     seen: set[str] = set()
     items = []
     for output in outputs:
-        if output.after is not None and isinstance(output.item, Prompt):
-            if output.item.column in seen:
-                continue
-            seen.add(output.item.column)
-        items.append(output.item)
+        for item in (output.item, *output.beside):
+            if output.after is not None:
+                if output_name(item) in seen:
+                    continue
+                seen.add(output_name(item))
+            items.append(item)
     return tuple(items)
 
 
@@ -109,11 +150,8 @@ def needed_below(outputs: Iterable[Output]) -> list[str]:
     """The answers that must be there before the verb: those its expressions and prompts read."""
     found: list[str] = []
     for output in outputs:
-        item = output.item
-        if isinstance(item, Prompt):
-            found += answers(roots(item.source))
-        else:
-            found += calls_in([item])
+        for item in (output.item, *output.beside):
+            found += answers(roots(item.source)) if isinstance(item, Prompt) else calls_in([item])
     return list(dict.fromkeys(found))
 
 

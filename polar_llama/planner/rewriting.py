@@ -1,13 +1,7 @@
-"""What stands above a step, written in the columns below it, so that it can run there.
-
-An expression is changed as JSON: Polars shows no other way. Only what is the same expression after it
-was written and read again is changed.
-"""
+"""What stands above a step, written in the columns below it, so that it can run there."""
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,9 +13,10 @@ from polar_llama.planner.nodes import Answer, Distinct, Filter, Native, Prompt, 
 from polar_llama.planner.origins import origins
 from polar_llama.planner.resolve import schema_of
 from polar_llama.planner.schema import changed, selected
+from polar_llama.planner.surgery import replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from polar_llama.planner.origins import Origins, Step
 
@@ -111,12 +106,7 @@ class Rewriter:
         alone = bare_column(expr)
         if alone is not None:
             return made[alone]
-        whole, parts = _parts(expr), {name: _parts(e) for name, e in made.items()}
-        if whole is None or None in parts.values():
-            return None
-        if "AsStruct" in json.dumps(whole):  # there a column's name is a field's
-            parts = {name: {"Alias": [part, name]} for name, part in parts.items()}
-        return _expr(_replaced(whole, parts))
+        return replaced(expr, [(pl.col(name), value) for name, value in made.items()])
 
     def _value(self, name: str, origin: pl.Expr) -> pl.Expr:
         """What a column is, of the dtype it has: that of a literal, alone or in a branch, bends to what is around."""
@@ -134,26 +124,3 @@ class Rewriter:
             if there.dtypes() != here.dtypes():
                 return value.cast(dtype)
         return value
-
-
-def _parts(expr: pl.Expr) -> Any:
-    """An expression as JSON; None if it is another one when it is read again."""
-    try:
-        parts = json.loads(expr.meta.serialize(format="json"))
-        return parts if _expr(parts).meta.eq(expr) else None
-    except Exception:  # noqa: BLE001 -- a Python function inside, or a number that JSON lacks
-        return None
-
-
-def _expr(parts: Any) -> pl.Expr:
-    return pl.Expr.deserialize(io.StringIO(json.dumps(parts)), format="json")
-
-
-def _replaced(part: Any, columns: Mapping[str, Any]) -> Any:
-    if isinstance(part, list):
-        return [_replaced(p, columns) for p in part]
-    if not isinstance(part, dict):
-        return part
-    if part.keys() == {"Column"}:
-        return columns[part["Column"]]
-    return {key: _replaced(p, columns) for key, p in part.items()}

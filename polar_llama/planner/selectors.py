@@ -1,15 +1,12 @@
 """Selectors: `cs.integer()`, `pl.all()`, `pl.col("^x")` and the like are replaced by the columns they stand for.
 
 They mean the user's columns, under the dtypes that answers have: not the hidden columns in which
-answers stand, and not the prompts that stand in for answers. And rules cannot look into them. An
-expression is taken apart as JSON: Polars shows no other way to change one. Whether the result means
-the same is left to Polars: it has to make the same plan of both.
+answers stand, and not the prompts that stand in for answers. And rules cannot look into them. Whether
+the result means the same is left to Polars: it has to make the same plan of both.
 """
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ from polar_llama.errors import PlanError
 from polar_llama.planner.exprs import shown
 from polar_llama.planner.nodes import Aggregate, Distinct, Filter, Join, Native, Plan, Select, Sort, WithColumns, apply
 from polar_llama.planner.schema import after, empty, selected
+from polar_llama.planner.surgery import closed, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,7 +85,7 @@ def pinned_expr(expr: pl.Expr, names: Names) -> pl.Expr:
     if not expr.meta.has_multiple_outputs():
         return expr
     try:
-        return _expr(_renamed(json.loads(expr.meta.serialize(format="json")), names))
+        return closed(_renamed(opened(expr), names))
     except Exception as error:  # a Python function inside, or a number that JSON lacks
         raise _beside(expr) from error
 
@@ -99,7 +97,7 @@ def _pinned(expr: pl.Expr, names: Names) -> list[pl.Expr]:
 def _spelled(expr: pl.Expr, names: Names) -> list[pl.Expr]:
     if expr.meta.is_column_selection():
         return list(map(pl.col, names(expr)))
-    return list(map(_expr, _copies(json.loads(expr.meta.serialize(format="json")), names)))
+    return list(map(closed, _copies(opened(expr), names)))
 
 
 def _renamed(part: Any, names: Names) -> Any:
@@ -108,7 +106,7 @@ def _renamed(part: Any, names: Names) -> Any:
     if not isinstance(part, dict):
         return part
     if part.keys() == {"Selector"}:
-        return {"Selector": {"ByName": {"names": names(_expr(part)), "strict": True}}}
+        return {"Selector": {"ByName": {"names": names(closed(part)), "strict": True}}}
     return {key: _renamed(p, names) for key, p in part.items()}
 
 
@@ -119,7 +117,7 @@ def _copies(part: Any, names: Names) -> list[Any]:
     if not isinstance(part, dict):
         return [part]
     if part.keys() == {"Selector"}:
-        return [{"Column": name} for name in names(_expr(part))]
+        return [{"Column": name} for name in names(closed(part))]
     if part.keys() == {"Function"} and not _WIDE.isdisjoint(_words(part["Function"]["function"])):
         function = part["Function"]
         return [{"Function": {**function, "input": [c for p in function["input"] for c in _copies(p, names)]}}]
@@ -141,10 +139,6 @@ def _words(part: Any) -> Iterator[str]:
             yield from _words(value)
     elif isinstance(part, str):
         yield part
-
-
-def _expr(parts: Any) -> pl.Expr:
-    return pl.Expr.deserialize(io.StringIO(json.dumps(parts)), format="json")
 
 
 def _exprs(node: Plan) -> Sequence[pl.Expr]:  # noqa: PLR0911 -- one line a node

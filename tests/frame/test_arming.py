@@ -192,7 +192,7 @@ UNCAPTURABLE: dict[str, tuple[str, Callable[[pl.LazyFrame], Any]]] = {
     "a truth value": ("truth value", lambda lf: lf.filter(pll.llm("q") and True)),
     "an aggregated prompt and rows": (
         r'Hint: name the answer first, llm\(...\).alias\("a"\)',
-        lambda lf: lf.select(pll.llm(pl.col("q").str.join(",")) + pl.col("g")),
+        lambda lf: lf.select((pll.llm(pl.col("q").str.join(",")) + pl.col("g")).shift()),
     ),
 }
 

@@ -135,7 +135,7 @@ def test_exact_figures_are_what_is_sent(emulator, name):
 BOUNDS: dict[str, tuple[list[int], Any]] = {
     "a call behind a model filter": ([5, 5], LF.filter(llm("q", returns=bool)).with_columns(a=llm("Why {q}?"))),
     "a free filter behind a model filter": (
-        [5, 2],
+        [2, 2],
         LF.filter(llm("q", returns=bool)).with_columns(r=pl.col("i") % 2).sort("p").filter(pl.col("i") > 5)
         .with_columns(a=llm("{q} {i}")),
     ),

@@ -11,7 +11,7 @@ from polar_llama.call import is_answer
 from polar_llama.planner.answers import stack, unstack
 from polar_llama.planner.exprs import conjuncts, per_row, row_wise
 from polar_llama.planner.masks import Rows, any_of, needed
-from polar_llama.planner.nodes import Answer, Filter, Prompt, Select, WithColumns, expression
+from polar_llama.planner.nodes import Aggregate, Answer, Filter, Prompt, Select, WithColumns, expression
 from polar_llama.planner.resolve import schema_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _one_masked(node: Filter | Select | WithColumns) -> Filter | Select | WithCo
     answers, base = unstack(node.input)
     for answer in answers:
         found = _rendered(base, answer.column) if is_answer(answer.column) else None
-        if found is not None and not found[1].masked and answer.column in _roots(node):
+        if found is not None and not found.masked and answer.column in _roots(node):
             asked: Asked = "true" if isinstance(node, Filter) else "value"
             mask = any_of(needed(part, answer.column, schema_of(node.input), asked) for part in _parts(node))
             rows = mask.where if isinstance(mask, Rows) else mask
@@ -74,45 +74,47 @@ def _roots(node: Filter | Select | WithColumns) -> set[str]:
     return {name for part in _parts(node) for name in part.meta.root_names()}
 
 
-def _rendered(base: Plan, column: str) -> tuple[WithColumns, Prompt] | None:
-    """The step that renders a hidden slot: below nothing but steps that render other hidden slots."""
-    while isinstance(base, WithColumns) and _renders(base):
+def _rendered(base: Plan, column: str) -> Prompt | None:
+    """The prompt of a hidden slot, rendered below nothing but steps that render other hidden slots."""
+    while isinstance(base, Select | Aggregate) or (isinstance(base, WithColumns) and _renders(base)):
         for item in base.items:
             if isinstance(item, Prompt) and item.column == column:
-                return base, item
+                return item
+        if not isinstance(base, WithColumns):
+            break
         base = base.input
     return None
 
 
-def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[WithColumns, Prompt], mask: Where) -> Plan:
-    _, prompt = found
+def _masked(answers: list[Answer], base: Plan, answer: Answer, prompt: Prompt, mask: Where) -> Plan:
     assert prompt.expr is not None  # noqa: S101 -- resolve() renders every prompt
-    first = _conditions(answers, answer, mask)
+    first = _conditions(answers, answer, mask, schema_of(base))
     # Of a constant and a condition that may be one value for all rows Polars does not always make a column.
     is_one = isinstance(mask, pl.Expr) and not row_wise(mask) and not per_row(prompt.expr)
     if mask is None or mask is True or first is None or is_one:
         return stack(_replaced(base, replace(prompt, masked=True)), answers)
     matters = pl.lit(mask) if isinstance(mask, bool) else mask
+    if not isinstance(base, WithColumns):  # the condition is a column beside the prompt, and so comes after it
+        base, prompt = _replaced(base, replace(prompt, masked=True)), replace(prompt, expr=pl.col(prompt.column))
     new = replace(prompt, expr=pl.when(matters).then(prompt.expr), masked=True)
-    if not first:
+    if not first and isinstance(base, WithColumns):
         return stack(_replaced(base, new), answers)
     below = stack(base, first)
     rendered = WithColumns(below, (new,), base.schema)
     return stack(rendered, [a for a in answers if a not in first])
 
 
-def _conditions(answers: list[Answer], answer: Answer, mask: Where) -> list[Answer] | None:
+def _conditions(answers: list[Answer], answer: Answer, mask: Where, below: pl.Schema) -> list[Answer] | None:
     """The answers a mask reads, which come first; None where one of them is already waiting for this one."""
     if mask is None or isinstance(mask, bool):
         return []
     names = set(mask.meta.root_names())
-    first = [a for a in answers if a.column in names]
-    known = {a.column for a in first}
-    return first if answer.column not in names and known >= {n for n in names if is_answer(n)} else None
+    is_waiting = answer.column in names or not names <= set(below)
+    return None if is_waiting else [a for a in answers if a.column in names]
 
 
 def _replaced(base: Plan, new: Prompt) -> Plan:
-    assert isinstance(base, WithColumns)  # noqa: S101 -- `_rendered` came this way
+    assert isinstance(base, Select | WithColumns | Aggregate)  # noqa: S101 -- `_rendered` came this way
     if any(isinstance(i, Prompt) and i.column == new.column for i in base.items):
         items = tuple(new if isinstance(i, Prompt) and i.column == new.column else i for i in base.items)
         return replace(base, items=items)
