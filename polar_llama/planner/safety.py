@@ -109,8 +109,8 @@ def _is_safe_of(node: pl.Expr, operand: pl.Expr, schema: pl.Schema) -> bool:
         (before,), (after,) = selected(schema, operand).dtypes(), selected(schema, node).dtypes()
     except pl.exceptions.PolarsError:
         return False
-    if isinstance(before, pl.Struct):
-        return is_any(node, [_Field(f.name) for f in before.fields], [operand])
+    if isinstance(before, pl.Struct) and is_any(node, [_Field(f.name) for f in before.fields], [operand]):
+        return True
     has_place = (
         before == after
         or (after == pl.Float64 and (_is_plain(before) or before == pl.Boolean))

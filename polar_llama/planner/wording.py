@@ -41,6 +41,7 @@ _NUMBER = re.compile(r"dyn (?:int|float): (-?[\w.+-]+)")
 _ATOM = r'(?:col\("[^"]*"\)|llm\("[^"]*"\)|"[^"]*"|[-\w.]+|\[[^\[\]]*\])'
 _LEAF = re.compile("polar_llama leaf [0-9a-f]{16}")  # how `frame.leaf` names what it hands to Polars
 _HOW = frozenset({"inner", "left", "right", "full", "semi", "anti", "cross"})
+_PART = re.compile(r'col\("' + re.escape(PREFIX) + r'part [0-9a-f]{24}"\)')  # what `outputs` cuts from an expression
 _HIDDEN = re.compile(re.escape(PREFIX) + r"[\w ]*")
 _TWICE = re.compile(r'(\.alias\("[^"]*"\))\1+')
 _LEFT, _RIGHT = re.compile(rf"(?<=\[)\(({_ATOM})\)(?= )"), re.compile(rf"(?<= )\(({_ATOM})\)(?=\])")
@@ -101,7 +102,7 @@ def shown_step(node: Plan) -> Plan:
 
 def text(expr: pl.Expr) -> str:
     """An expression: calls by their template, without the brackets that say nothing."""
-    found = _ANSWER.sub(lambda match: _label(match[1]), str(expr))
+    found = _PART.sub("…", _ANSWER.sub(lambda match: _label(match[1]), str(expr)))
     found = _TWICE.sub(r"\1", _NUMBER.sub(r"\1", _one_line(found)))
     while (simpler := _RIGHT.sub(r"\1", _LEFT.sub(r"\1", found))) != found:
         found = simpler

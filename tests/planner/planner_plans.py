@@ -42,7 +42,7 @@ POOL = pl.DataFrame(
 VERBS = (
     *("answered", "answered", "filter", "filter", "filter", "with_columns", "with_columns", "select", "rows", "rows"),
     *("names", "sort", "top", "join", "join", "unique", "shape", "group_by", "concat", "fill", "every_column"),
-    *("frames", "windows"),
+    *("frames", "windows", "derived", "derived"),
 )
 """The methods of `Step`, as often as they should be drawn."""
 
@@ -354,6 +354,8 @@ class Step:
             ".select(pl.len())",
             f".select({self.call()})",
             f".select(n=pl.len(), a={self.call()})",
+            f".select('{self.column()}', a=pl.col('{self.named(pl.String) or 'q'}') + llm(pl.lit('c')))",
+            f".select(a=pl.when(pl.col('i') > 1).then(llm(pl.lit('c'))).otherwise({self.text(0)}))",
         )
 
     def rows(self) -> str:
@@ -463,6 +465,9 @@ class Step:
             f"a={self.call()}",
             f"a=llm(pl.lit('c')), b=pl.col('{self.column()}').first()",
             f"a={self.text(1)}.first()",
+            f"a=pl.format('{{}}: {{}}', pl.col('{text}').first(), llm(pl.col('{text}').str.join(',')))",
+            f"a=pl.when(pl.len() > 1).then(llm(pl.col('{text}').str.join(','))).otherwise(pl.col('{text}').first())",
+            f"a=pl.struct(n=pl.len(), a=llm(pl.col('{text}').first(), returns=int)), b=llm(pl.col('{text}').first())",
             f"a=llm(pl.format('{{}}', '{text}').unique(maintain_order=True), returns={self.one('str', 'bool')})",
             f"a=llm(pl.format('{{}}', '{text}').filter({self.boolean(0)}))",
             f"a=pl.col('{self.column()}').filter({self.boolean(0)}).first()",
@@ -569,6 +574,44 @@ class Step:
             if text != "y"
             else f".with_columns(w={moved})",
         )
+
+    def derived(self) -> str:
+        """Columns under other names, or computed from others: what is filtered or ordered by them may run below."""
+        number, text, other = self.named(pl.Int64) or "i", self.named(pl.String) or "q", self.column()
+        value = self.one(
+            f"pl.col('{number}')",
+            f"pl.col('{number}') * 2 - 1",
+            f"pl.col('{number}').cast(pl.Int8) + pl.when(pl.col('{number}') > 1).then(100).otherwise(120)",
+            f"pl.when(pl.col('{number}') > 1).then(1).otherwise(2)",
+            f"pl.col('{number}').fill_null(0)",
+            f"pl.col('{text}').str.len_chars()",
+            f"pl.col('{text}').cast(pl.Int64)",
+            f"pl.struct('{number}', '{text}').struct.field('{number}')",
+            f"{self.text(0)}.str.len_chars()",
+            "pl.lit(2)",
+        )
+        test = self.one(
+            "filter(pl.col('n1') < 3)",
+            "filter((pl.col('n1') + pl.lit(10, pl.Int8)) < 100)",
+            f"filter((pl.col('n1') > 1) | {self.boolean(0)})",
+            f"filter(pl.struct('n1', n2='{number}') == pl.struct(n1=pl.lit(2, pl.Int64), n2=pl.lit(2, pl.Int64)))",
+            f"filter(pl.col('n1') == pl.col('{number}').max())",
+            "sort('n1', maintain_order=True).head(2)",
+            "with_row_index('_r').top_k(2, by=['n1', '_r'])",
+            "unique('n1', keep='first', maintain_order=True)",
+            "unique('n1', keep='none', maintain_order=True).filter(pl.col('n1') > 0)",
+            "unique(keep='first', maintain_order=True).filter(pl.col('n1') > 0)",
+            f"group_by('n1', 'c', maintain_order=True).agg(a={self.call()}.first(), i=pl.col('i').sum())"
+            ".filter(pl.col('n1') > 0)",
+            f"group_by(n2='n1', maintain_order=True).having(pl.len() > 1).agg(a={self.call('int')}.max())"
+            ".filter(pl.col('n2') < 3)",
+            "drop_nulls('n1')",
+            "rename({'n1': 'n2'}).filter(pl.col('n2') < 3)",
+            f"cast({{'n1': pl.Float64}}).filter(pl.col('n1') < {self.number(1, 3)})",
+        )
+        names = ", ".join(f"'{n}'" for n in dict.fromkeys(("i", number, text, "c", other)))
+        step = self.one(f"with_columns(n1={value})", f"with_columns(n1={value})", f"select({names}, n1={value})")
+        return f".{step}.{test}"
 
     def every_column(self) -> str:
         """Selectors and everything that stands for several columns."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import pytest
-from planner_kit import PLAIN, Color, answer, answered_by, assert_equivalent, engine, judged, planned
+from planner_kit import PLAIN, Color, Person, answer, answered_by, assert_equivalent, engine, judged, planned
 
 from polar_llama.types import answer_type
 
@@ -136,6 +136,87 @@ ROWS = [
     Row(
         "`concat` of two frames with answers, then `head(3)`",
         lambda lf, llm: pl.concat([lf.with_columns(a=llm("text")), lf.with_columns(a=llm("more {text}"))]).head(3),
+    ),
+    Row(
+        '`filter(llm(..))`, then `select(k="stars")` and `filter(k < 2)`',
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).select("text", k="stars").filter(pl.col("k") < 2),
+    ),
+    Row(
+        "`filter(llm(..))`, then `with_columns(k=2 * stars)` and `filter(k < 4)`",
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).with_columns(k=STARS * 2).filter(pl.col("k") < 4),
+    ),
+    Row(
+        "`filter(llm(..))`, then `fill_null(0)` of the stars, `sort` and `filter(stars < 1)`",
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).with_columns(STARS.fill_null(0)).sort("id").filter(
+            STARS < 1
+        ),
+    ),
+    Row(
+        '`filter(llm(..))`, then `explode("tags")` and `drop_nulls("stars")`',
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).explode("tags").drop_nulls("stars"),
+    ),
+    Row("… then `drop_nulls()`", lambda lf, llm: lf.with_columns(a=llm("text")).drop_nulls()),
+    Row(
+        "`sort` by answers, then `filter(stars > 3)`",
+        lambda lf, llm: lf.with_columns(a=llm("{text} {id}", returns=int)).sort("a", "id").filter(STARS > 3),
+    ),
+    Row(
+        "an answer of several fields, `unnest`, then `filter(stars < 2)`",
+        lambda lf, llm: lf.with_columns(p=llm("text", returns=Person)).unnest("p").filter(STARS < 2),
+    ),
+    Row(
+        "computed from an answer under other names, `sort` and `head(2)`",
+        lambda lf, llm: lf.select(k="id", b=llm("text").str.to_uppercase()).sort("k").head(2),
+    ),
+    Row(
+        "computed from two answers, `filter` on the first",
+        lambda lf, llm: lf.select("id", b=llm("text").str.len_chars(), c=llm("re {text}").str.to_uppercase()).filter(
+            pl.col("b") > 5
+        ),
+    ),
+    Row(
+        '`group_by("lang")` with answers, then `filter(lang == "de")`',
+        lambda lf, llm: lf.with_columns(a=llm("text", returns=int))
+        .group_by("lang", maintain_order=True)
+        .agg(pl.col("a").sum())
+        .filter(LANG == "de"),
+    ),
+    Row(
+        '`unique()` with answers, then `filter(lang == "en")`',
+        lambda lf, llm: lf.select("lang", a=llm("text")).unique(maintain_order=True).filter(LANG == "en"),
+    ),
+    Row(
+        "`filter(llm(..))`, then an inner join that keeps few rows",
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).join(PEOPLE, **ON),
+    ),
+    Row(
+        "`filter(llm(..))`, then an anti join",
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).join(
+            PEOPLE, on="who", how="anti", maintain_order="left"
+        ),
+    ),
+    Row(
+        "`filter(llm(..))`, then a left join and a filter on its columns",
+        lambda lf, llm: lf.filter(llm("{text}", returns=bool)).join(PEOPLE, how="left", **ON).filter(plan="pro"),
+    ),
+    Row(
+        "an inner join with `filter(llm(..))` on the right side, then `filter(stars < 2)`",
+        lambda lf, llm: PEOPLE.join(lf.filter(llm("{text}", returns=bool)), **ON).filter(STARS < 2),
+    ),
+    Row(
+        "`concat` of two frames with computed answers, then `filter(stars < 2)`",
+        lambda lf, llm: pl.concat(
+            [
+                lf.select("stars", a=llm("text").str.to_uppercase()),
+                lf.select("stars", a=llm("{lang}").str.to_uppercase()),
+            ]
+        ).filter(STARS < 2),
+    ),
+    Row(
+        '`group_by("who").agg(when(len() > 2).then(llm(texts joined)))`',
+        lambda lf, llm: lf.group_by("who", maintain_order=True).agg(
+            a=pl.when(pl.len() > 2).then(llm(pl.col("text").str.join(";"))).otherwise(pl.col("text").first())
+        ),
     ),
 ]  # fmt: skip
 

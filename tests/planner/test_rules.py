@@ -19,6 +19,7 @@ from polar_llama.planner.explain import describe
 from polar_llama.planner.nodes import Filter
 from polar_llama.planner.optimizer import RULES, optimize
 from polar_llama.planner.rules.defer_infer import defer_infer
+from polar_llama.planner.rules.join_first import join_first
 from polar_llama.planner.rules.mask_infer import mask_infer
 from polar_llama.planner.rules.narrow_first import narrow_first
 from polar_llama.planner.rules.order_filters import order_filters
@@ -62,6 +63,31 @@ EXAMPLES: dict[str, tuple[Sequence[Rule], Query]] = {
         [verb_first],
         lambda lf, llm: lf.with_columns(note=pl.coalesce("note", llm("text"))).filter(
             llm("Rude? {text}", returns=bool)
+        ),
+    ),
+    "order_filters_and_groups": (
+        [order_filters],
+        lambda lf, llm: (
+            lf.with_columns(a=llm("Stars of {text}", returns=int))
+            .group_by(language="lang")
+            .agg(pl.col("a").mean())
+            .filter(pl.col("language") == "en")
+        ),
+    ),
+    "narrow_first_under_other_names": (
+        [narrow_first, order_filters],
+        lambda lf, llm: lf.filter(llm("Rude? {text}", returns=bool)).select(k=STARS + 1).filter(pl.col("k") < 3),
+    ),
+    "join_first": (
+        [join_first],
+        lambda lf, llm: lf.filter(llm("Rude? {text}", returns=bool)).join(
+            pl.LazyFrame({"lang": ["en"], "desk": ["London"]}), on="lang"
+        ),
+    ),
+    "mask_infer_of_groups": (
+        [mask_infer],
+        lambda lf, llm: lf.group_by("lang").agg(
+            topic=pl.when(pl.len() > 1).then(llm(pl.col("text").str.join("; "))).otherwise(pl.col("text").first())
         ),
     ),
     "defer_infer": (

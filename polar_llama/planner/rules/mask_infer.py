@@ -50,7 +50,7 @@ def _one_masked(node: Filter | Select | WithColumns) -> Filter | Select | WithCo
     answers, base = unstack(node.input)
     for answer in answers:
         found = _rendered(base, answer.column) if is_answer(answer.column) else None
-        if found is not None and not found.masked and answer.column in _roots(node):
+        if found is not None and not found[1].masked and answer.column in _roots(node):
             asked: Asked = "true" if isinstance(node, Filter) else "value"
             mask = any_of(needed(part, answer.column, schema_of(node.input), asked) for part in _parts(node))
             rows = mask.where if isinstance(mask, Rows) else mask
@@ -74,19 +74,21 @@ def _roots(node: Filter | Select | WithColumns) -> set[str]:
     return {name for part in _parts(node) for name in part.meta.root_names()}
 
 
-def _rendered(base: Plan, column: str) -> Prompt | None:
-    """The prompt of a hidden slot, rendered below nothing but steps that render other hidden slots."""
-    while isinstance(base, Select | Aggregate) or (isinstance(base, WithColumns) and _renders(base)):
+def _rendered(base: Plan, column: str) -> tuple[Plan, Prompt] | None:
+    """The step that renders a hidden slot: below nothing but steps that render other hidden slots."""
+    while isinstance(base, Select | Aggregate) or _renders(base):
+        assert isinstance(base, Select | WithColumns | Aggregate)  # noqa: S101 -- as `_renders` says
         for item in base.items:
             if isinstance(item, Prompt) and item.column == column:
-                return item
+                return base, item
         if not isinstance(base, WithColumns):
             break
         base = base.input
     return None
 
 
-def _masked(answers: list[Answer], base: Plan, answer: Answer, prompt: Prompt, mask: Where) -> Plan:
+def _masked(answers: list[Answer], base: Plan, answer: Answer, found: tuple[Plan, Prompt], mask: Where) -> Plan:
+    step, prompt = found
     assert prompt.expr is not None  # noqa: S101 -- resolve() renders every prompt
     first = _conditions(answers, answer, mask, schema_of(base))
     # Of a constant and a condition that may be one value for all rows Polars does not always make a column.
@@ -94,10 +96,11 @@ def _masked(answers: list[Answer], base: Plan, answer: Answer, prompt: Prompt, m
     if mask is None or mask is True or first is None or is_one:
         return stack(_replaced(base, replace(prompt, masked=True)), answers)
     matters = pl.lit(mask) if isinstance(mask, bool) else mask
-    if not isinstance(base, WithColumns):  # the condition is a column beside the prompt, and so comes after it
+    is_beside = not isinstance(step, WithColumns)
+    if is_beside:  # the condition is a column of the same step
         base, prompt = _replaced(base, replace(prompt, masked=True)), replace(prompt, expr=pl.col(prompt.column))
     new = replace(prompt, expr=pl.when(matters).then(prompt.expr), masked=True)
-    if not first and isinstance(base, WithColumns):
+    if not first and not is_beside:
         return stack(_replaced(base, new), answers)
     below = stack(base, first)
     rendered = WithColumns(below, (new,), base.schema)
