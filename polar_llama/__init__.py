@@ -24,14 +24,15 @@ from polar_llama.errors import (
     UnknownColumnError,
 )
 from polar_llama.exec.report import RunReport, last_run
+from polar_llama.frame import capture as _capture  # noqa: F401 -- listens to Polars' verbs
 from polar_llama.frame import namespaces as _namespaces  # noqa: F401 -- registers `lf.llm`
 from polar_llama.frame.ask import ask
-from polar_llama.frame.capture import disarm
 from polar_llama.frame.embed import embed
 from polar_llama.frame.files import read_files
 from polar_llama.frame.llm import LLM, llm
 from polar_llama.frame.looking import estimate, explain
 from polar_llama.frame.neighbours import join_nearest, knn_hnsw
+from polar_llama.frame.patch import disarm
 from polar_llama.frame.similarity import cosine_similarity, dot_product, euclidean_distance
 from polar_llama.providers.registry import register_provider
 from polar_llama.seed import (

@@ -10,8 +10,8 @@ from polars.lazyframe.group_by import LazyGroupBy
 from polars.lazyframe.opt_flags import DEFAULT_QUERY_OPT_FLAGS
 
 from polar_llama import settings
-from polar_llama.frame import capture
 from polar_llama.frame.leaf import native_leaf
+from polar_llama.frame.patch import ORIGINALS, VERBS
 from polar_llama.frame.recorder import Recording, record
 from polar_llama.frame.running import batches, collected, collected_async, interruptible
 from polar_llama.frame.scope import scope
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
 
 RECORDED = (
-    *capture.VERBS,
+    *VERBS,
     *("drop", "rename", "slice", "limit", "head", "tail", "first", "last", "reverse", "shift", "gather_every"),
     *("with_row_index", "cast", "explode", "unnest", "unpivot", "pivot", "drop_nulls", "drop_nans", "fill_null"),
     *("fill_nan", "interpolate", "count", "null_count", "max", "min", "sum", "mean", "median", "std", "var"),
@@ -163,7 +163,7 @@ def captured(frame: pl.LazyFrame, verb: str, args: Sequence[Any], kwargs: dict[s
     Raises:
         PlanError: If the verb holds a call where none can be planned.
     """
-    original = capture.ORIGINALS.get(verb) or getattr(pl.LazyFrame, verb)
+    original = ORIGINALS.get(verb) or getattr(pl.LazyFrame, verb)
     played = tuple(map(_played, args))
     return InferenceFrame._of(record(original, plan_of(frame), played, {k: _played(v) for k, v in kwargs.items()}))
 
@@ -257,7 +257,7 @@ def aggregated(groups: LazyGroupBy, aggs: Sequence[Any], named_aggs: dict[str, A
     if found is None:
         return None
     free, prompts = found
-    return InferenceFrame._of(build.prompted(Scan(capture.ORIGINALS["agg"](groups, free)), prompts))
+    return InferenceFrame._of(build.prompted(Scan(ORIGINALS["agg"](groups, free)), prompts))
 
 
 def grouped(frame: pl.LazyFrame, by: Sequence[Any], options: dict[str, Any]) -> InferenceGroupBy:

@@ -13,7 +13,7 @@ import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from polar_llama.exec.ending import working
-from polar_llama.frame.capture import ORIGINALS, arm
+from polar_llama.frame.patch import ORIGINALS, arm
 from polar_llama.frame.running import bound, planned
 from polar_llama.frame.scope import LEAF, joined, leaf_built, tokens_of
 from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice

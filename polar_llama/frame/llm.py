@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from polar_llama.call import Call, intern
 from polar_llama.errors import ConfigurationError, PlanError
-from polar_llama.frame.capture import arm
+from polar_llama.frame.patch import arm
 from polar_llama.frame.shots import written_examples
 from polar_llama.template import Template, Told, is_template, parse_template
 from polar_llama.transport.fetch import checked_hosts

@@ -9,9 +9,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama.errors import ConfigurationError, PlanError
-from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import native
 from polar_llama.frame.nearest import Corpus, Index, Metric, needed
+from polar_llama.frame.patch import ORIGINALS
 from polar_llama.frame.scope import LEAF, tokens
 
 if TYPE_CHECKING:

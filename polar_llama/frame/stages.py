@@ -9,9 +9,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from polar_llama.exec.run import Slot
-from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.lists import relisted, texts
 from polar_llama.frame.order import Order
+from polar_llama.frame.patch import ORIGINALS
 from polar_llama.planner.nodes import Filter, Scan, Select, WithColumns, apply
 from polar_llama.planner.schema import changed, schema_of_native
 

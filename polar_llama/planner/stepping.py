@@ -9,7 +9,7 @@ import polars as pl
 
 from polar_llama.planner.exprs import conjuncts, per_row, row_wise, touches
 from polar_llama.planner.flow import reads_of
-from polar_llama.planner.marks import computed, is_computed, of_columns, row_mark
+from polar_llama.planner.marks import of_columns, row_mark
 from polar_llama.planner.nodes import (
     Aggregate,
     Answer,
@@ -28,7 +28,7 @@ from polar_llama.planner.nodes import (
     inputs,
 )
 from polar_llama.planner.resolve import schema_of
-from polar_llama.planner.rows import Rows, carried_marks, opaque, select, with_columns
+from polar_llama.planner.rows import Rows, carried_marks, computed, is_computed, opaque, select, with_columns
 from polar_llama.planner.stepping_natives import kept_rows, limited, native_rows
 
 if TYPE_CHECKING:

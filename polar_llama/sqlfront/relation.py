@@ -12,8 +12,8 @@ import polars as pl
 import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
-from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.leaf import STAND_IN, Leaf
+from polar_llama.frame.patch import ORIGINALS
 from polar_llama.frame.scope import LEAF, leaf_built, tokens
 from polar_llama.planner.nodes import Scan
 from polar_llama.sqlfront.database import without_excerpt

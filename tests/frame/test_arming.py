@@ -15,8 +15,8 @@ from polars.testing import assert_frame_equal
 
 import polar_llama as pll
 from polar_llama import call
-from polar_llama.frame.capture import ORIGINALS, arm
 from polar_llama.frame.inference_frame import InferenceFrame
+from polar_llama.frame.patch import ORIGINALS, arm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from polars._utils.wrap import wrap_expr, wrap_ldf
 from polars.lazyframe.group_by import LazyGroupBy
 from polars.lazyframe.opt_flags import DEFAULT_QUERY_OPT_FLAGS
 
-from polar_llama.frame import capture
+from polar_llama.frame import patch
 from polar_llama.frame.inference_frame import RECORDED, InferenceFrame
 from polar_llama.frame.recorder import Recorder
 
@@ -101,7 +101,7 @@ def test_the_order_of_a_join_s_arguments() -> None:
 
 def test_every_recorded_and_patched_verb_exists() -> None:
     assert [v for v in RECORDED if not hasattr(pl.LazyFrame, v)] == []
-    assert [v for v in (*capture.VERBS, *capture.TERMINALS) if not hasattr(pl.LazyFrame, v)] == []
+    assert [v for v in (*patch.VERBS, *patch.TERMINALS) if not hasattr(pl.LazyFrame, v)] == []
     assert [v for v in ("agg", "having") if not hasattr(LazyGroupBy, v)] == []
 
 
@@ -126,12 +126,12 @@ def test_every_sink_and_terminal_is_known() -> None:
     ],
 )
 def test_signatures(function: Any, names: set[str]) -> None:
-    capture.disarm()
+    patch.disarm()
     assert names <= set(inspect.signature(function).parameters)
 
 
 def test_overridden_methods_take_what_polars_takes() -> None:
-    capture.disarm()
+    patch.disarm()
     for name in ("collect", "_collect_eager", "collect_async", "collect_batches", "group_by"):
         ours = inspect.signature(getattr(InferenceFrame, name)).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in ours.values())
@@ -150,11 +150,11 @@ def test_handles_are_wrapped_and_unwrapped() -> None:
 
 def test_code_can_be_exchanged_and_back() -> None:
     function = inspect.unwrap(pl.LazyFrame.filter)
-    capture.disarm()
+    patch.disarm()
     code = function.__code__
-    capture.arm()
+    patch.arm()
     assert function.__code__ is not code
-    capture.disarm()
+    patch.disarm()
     assert function.__code__ is code
     assert code.co_freevars == ()
 

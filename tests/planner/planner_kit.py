@@ -22,9 +22,9 @@ from typing_extensions import TypedDict
 
 import polar_llama as pll
 from polar_llama import settings
-from polar_llama.frame.capture import ORIGINALS
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.lists import relisted, texts
+from polar_llama.frame.patch import ORIGINALS
 from polar_llama.frame.running import collected
 from polar_llama.frame.stages import GUARDED
 from polar_llama.planner.lower import lower
