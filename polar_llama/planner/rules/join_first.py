@@ -37,7 +37,7 @@ def join_first(node: Plan) -> Plan:
     >>> print(lf.filter(llm("q", returns=bool)).join(lf, on="n", how="semi").llm.explain(verbose=True))
     LOGICAL PLAN
     ...
-    join_first: SEMI JOIN on col("n") runs before FILTER llm("q")
+    join_first: JOIN semi ON col("n") runs before FILTER llm("q")
     ...
     """
     if not isinstance(node, Join) or node.verb != "join" or node.args[_VALIDATE] != "m:m":
