@@ -12,7 +12,7 @@ from polar_llama.planner.flow import carried
 from polar_llama.planner.nodes import Native, Prompt, Select, WithColumns, expression, output_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
 STEPS = (Select, WithColumns, Native)
 
@@ -35,7 +35,7 @@ def is_row_by_row(step: Step) -> bool:
     return all(map(row_wise, exprs))
 
 
-def origins(step: Step, columns: Iterable[str]) -> dict[str, pl.Expr | None]:
+def origins(step: Step, columns: Collection[str]) -> dict[str, pl.Expr | None]:
     """What columns of a step are."""
     if isinstance(step, Native):
         return _of_native(step, columns)
@@ -50,14 +50,15 @@ def origins(step: Step, columns: Iterable[str]) -> dict[str, pl.Expr | None]:
     return found
 
 
-def _of_native(step: Native, columns: Iterable[str]) -> dict[str, pl.Expr | None]:
+def _of_native(step: Native, columns: Collection[str]) -> dict[str, pl.Expr | None]:
     if step.verb == "drop":
         return {c: pl.col(c) for c in columns}
     if step.reads is None:
         return dict.fromkeys(columns)
     assert step.input.schema is not None  # noqa: S101 -- resolve() gives every node a schema
     below = step.input.schema
-    handed = carried(step, 0, [c for c in below if c not in step.reads])
+    known = below if step.verb == "rename" else below.keys() & set(columns)
+    handed = carried(step, 0, [c for c in known if c not in step.reads])
     found = {name: pl.col(c) for c, names in handed.items() for name in names}
     if step.verb == "unnest" and step.args[1] is None:  # no separator in the names
         fields = ((c, f.name) for c in step.reads if isinstance(t := below[c], pl.Struct) for f in t.fields)

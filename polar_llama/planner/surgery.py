@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MAX_BYTES = 100_000
+"""Of an expression that is looked into: one with a million values inside would take seconds."""
+
+
 def opened(expr: pl.Expr) -> Any:
     """An expression as JSON.
 
@@ -29,6 +33,8 @@ def closed(parts: Any) -> pl.Expr:
 def replaced(expr: pl.Expr, parts: Iterable[tuple[pl.Expr, pl.Expr]]) -> pl.Expr | None:
     """An expression with other parts in place of some; None where it does not survive the way to JSON and back."""
     try:
+        if len(expr.meta.serialize()) > MAX_BYTES:
+            return None
         whole = opened(expr)
         # In a struct the name of a part is the name of a field.
         is_named = "AsStruct" in json.dumps(whole)

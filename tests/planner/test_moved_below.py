@@ -242,3 +242,9 @@ AROUND: dict[str, tuple[Query, int, int]] = {
 def test_an_expression_around_one_answer_reads_other_columns(name: str) -> None:
     query, naive, optimised = AROUND[name]
     assert assert_equivalent(query, D) == (naive, optimised)
+
+
+def test_a_long_list_is_not_looked_into() -> None:
+    values = pl.Series(range(100_000))
+    query = _asked(lambda lf, _: lf.rename({"i": "k"}).filter(K.is_in(values.implode())))
+    assert assert_equivalent(query, D) == (4, 4)
