@@ -25,8 +25,9 @@ from polar_llama.frame.reading import reading
 from polar_llama.frame.scope import tokens
 from polar_llama.frame.stages import RunStages, rendered
 from polar_llama.planner.estimate import estimate
+from polar_llama.planner.nodes import schema_of
 from polar_llama.planner.optimizer import optimize
-from polar_llama.planner.resolve import resolve, schema_of
+from polar_llama.planner.resolve import resolve
 from polar_llama.planner.rows import Rows, select
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from polar_llama.frame.running import batches, collected, collected_async, inter
 from polar_llama.frame.scope import scope
 from polar_llama.planner import build
 from polar_llama.planner.explain import describe
-from polar_llama.planner.nodes import MOVES, Native, Scan, Union, wrapped
-from polar_llama.planner.resolve import resolve, schema_of
+from polar_llama.planner.nodes import MOVES, Native, Scan, Union, schema_of, wrapped
+from polar_llama.planner.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,8 +16,8 @@ from polar_llama.exec.ending import working
 from polar_llama.frame.patch import ORIGINALS, arm
 from polar_llama.frame.running import bound, planned
 from polar_llama.frame.scope import LEAF, joined, leaf_built, tokens_of
-from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice
-from polar_llama.planner.resolve import resolve, schema_of
+from polar_llama.planner.nodes import Filter, Native, Plan, Select, Slice, schema_of
+from polar_llama.planner.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,7 @@ from polars.io.plugins import register_io_source
 from polar_llama.frame.stages import kept, projected
 from polar_llama.planner.estimate import Reading
 from polar_llama.planner.lower import lower
-from polar_llama.planner.nodes import Scan, with_inputs
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Scan, schema_of, with_inputs
 from polar_llama.planner.schema import empty
 from polar_llama.planner.walk import fold
 

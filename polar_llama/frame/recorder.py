@@ -15,8 +15,8 @@ from polars._utils.wrap import wrap_ldf
 
 from polar_llama import settings
 from polar_llama.planner import build
-from polar_llama.planner.nodes import Join, Native, Plan, Scan, Slice, wrapped
-from polar_llama.planner.resolve import resolve, schema_of
+from polar_llama.planner.nodes import Join, Native, Plan, Scan, Slice, schema_of, wrapped
+from polar_llama.planner.resolve import resolve
 
 _HOW, _ORDER = 3, 6
 """Where `how` and `maintain_order` stand among the arguments of `PyLazyFrame.join` after the keys."""

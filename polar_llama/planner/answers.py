@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polar_llama.planner.nodes import Answer
+from polar_llama.planner.nodes import Answer, schema_of
 from polar_llama.planner.schema import changed
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def unstack(plan: Plan) -> tuple[list[Answer], Plan]:
 
 def stack(plan: Plan, answers: Sequence[Answer]) -> Plan:
     """Put answers on a plan, lowest first; a stack is answered at once, so all of it has one schema."""
-    assert plan.schema is not None  # noqa: S101 -- resolve() gives every node a schema
-    schema = changed(plan.schema, {a.column: a.call.dtype for a in answers})
+    schema = changed(schema_of(plan), {a.column: a.call.dtype for a in answers})
     for answer in answers:
         plan = Answer(plan, answer.column, answer.call, schema)
     return plan

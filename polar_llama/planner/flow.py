@@ -26,6 +26,7 @@ from polar_llama.planner.nodes import (
     expression,
     inputs,
     output_name,
+    schema_of,
 )
 from polar_llama.planner.schema import changed, empty, schema_of_native
 
@@ -98,8 +99,8 @@ def _traced(node: Join | Native, side: int, columns: Collection[str]) -> dict[st
     marks = {c: _mark(i) for i, c in enumerate(columns)}
     frames = []
     for i, source in enumerate(inputs(node)):
-        assert source.schema is not None, "resolve() gives every node a schema"  # noqa: S101
-        frames.append(empty(changed(source.schema, marks) if i == side else source.schema))
+        schema = schema_of(source)
+        frames.append(empty(changed(schema, marks) if i == side else schema))
     found = schema_of_native(apply(node, tuple(frames)))
     column_of = {mark: c for c, mark in marks.items()}
     names: dict[str, list[str]] = {c: [] for c in columns}

@@ -204,6 +204,12 @@ def with_inputs(node: Plan, new: tuple[Plan, ...], **changes: Any) -> Plan:
             return replace(node, input=new[0], **changes)
 
 
+def schema_of(node: Plan) -> pl.Schema:
+    """The logical schema of a resolved node."""
+    assert node.schema is not None, "resolve() gives every node a schema"  # noqa: S101
+    return node.schema
+
+
 def expression(item: Item) -> pl.Expr:
     """The Polars expression of an item, with its output name."""
     if isinstance(item, Prompt):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from polar_llama.planner.nodes import with_inputs
+from polar_llama.planner.nodes import schema_of, with_inputs
 from polar_llama.planner.rules.defer_infer import defer_infer
 from polar_llama.planner.rules.join_first import join_first
 from polar_llama.planner.rules.mask_infer import mask_infer
@@ -84,8 +84,6 @@ def _pass(plan: Plan, rules: Sequence[Rule], observe: Observer | None, settled: 
 
 
 def _check_columns(rule: Rule, before: Plan, after: Plan) -> None:
-    assert before.schema is not None  # noqa: S101 -- resolve() gives every node a schema
-    assert after.schema is not None  # noqa: S101
-    if before.schema is not after.schema and before.schema.names() != after.schema.names():
+    if before.schema is not after.schema and schema_of(before).names() != schema_of(after).names():
         msg = f"the rule {rule.__name__} changed the columns of a {type(before).__name__}: a bug in polar_llama"
         raise RuntimeError(msg)

@@ -9,7 +9,7 @@ import polars as pl
 
 from polar_llama.planner.exprs import reads, row_wise
 from polar_llama.planner.flow import carried
-from polar_llama.planner.nodes import Native, Prompt, Select, WithColumns, expression, output_name
+from polar_llama.planner.nodes import Native, Prompt, Select, WithColumns, expression, output_name, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,8 +55,7 @@ def _of_native(step: Native, columns: Collection[str]) -> dict[str, pl.Expr | No
         return {c: pl.col(c) for c in columns}
     if step.reads is None:
         return dict.fromkeys(columns)
-    assert step.input.schema is not None  # noqa: S101 -- resolve() gives every node a schema
-    below = step.input.schema
+    below = schema_of(step.input)
     known = below if step.verb == "rename" else below.keys() & set(columns)
     handed = carried(step, 0, [c for c in known if c not in step.reads])
     found = {name: pl.col(c) for c, names in handed.items() for name in names}

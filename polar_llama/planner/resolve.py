@@ -22,6 +22,7 @@ from polar_llama.planner.nodes import (
     Scan,
     Select,
     WithColumns,
+    schema_of,
     with_inputs,
 )
 from polar_llama.planner.prompts import render
@@ -54,12 +55,6 @@ def resolve(plan: Plan, on_error: OnError) -> Plan:
     resolved = fold(plan, lambda node, below: _resolved(node, below, on_error))
     _check_names(schema_of(resolved))
     return resolved
-
-
-def schema_of(node: Plan) -> pl.Schema:
-    """The logical schema of a resolved node."""
-    assert node.schema is not None, "resolve() gives every node a schema"  # noqa: S101
-    return node.schema
 
 
 def _resolved(node: Plan, below: tuple[Plan, ...], on_error: OnError) -> Plan:

@@ -9,9 +9,8 @@ import polars as pl
 
 from polar_llama.planner.exprs import bare_column, reads, unaliased
 from polar_llama.planner.flow import reads_of
-from polar_llama.planner.nodes import Answer, Distinct, Filter, Native, Prompt, Slice, Sort, WithColumns
+from polar_llama.planner.nodes import Answer, Distinct, Filter, Native, Prompt, Slice, Sort, WithColumns, schema_of
 from polar_llama.planner.origins import origins
-from polar_llama.planner.resolve import schema_of
 from polar_llama.planner.schema import changed, selected
 from polar_llama.planner.surgery import replaced
 

@@ -14,8 +14,7 @@ import polars as pl
 from polar_llama.planner.exprs import bare_column, reads, row_wise, touches
 from polar_llama.planner.flow import carried
 from polar_llama.planner.marks import of_columns, row_mark
-from polar_llama.planner.nodes import Prompt, Scan, Select, WithColumns, apply, expression, output_name
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Prompt, Scan, Select, WithColumns, apply, expression, output_name, schema_of
 from polar_llama.planner.safety import cannot_raise
 from polar_llama.planner.schema import selected
 from polar_llama.planner.wording import mask

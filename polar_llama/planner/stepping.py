@@ -26,8 +26,8 @@ from polar_llama.planner.nodes import (
     apply,
     expression,
     inputs,
+    schema_of,
 )
-from polar_llama.planner.resolve import schema_of
 from polar_llama.planner.rows import Rows, carried_marks, computed, is_computed, opaque, select, with_columns
 from polar_llama.planner.stepping_natives import kept_rows, limited, native_rows
 

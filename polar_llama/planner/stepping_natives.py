@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from polar_llama.planner.marks import of_columns, row_mark
-from polar_llama.planner.nodes import Native, Slice, apply
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Native, Slice, apply, schema_of
 from polar_llama.planner.rows import Rows, carried_marks, opaque, select
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from polar_llama.planner.exprs import reads, row_wise
-from polar_llama.planner.nodes import Filter, Join, Native
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Filter, Join, Native, schema_of
 from polar_llama.planner.rules.order_filters import is_asked
 from polar_llama.planner.safety import cannot_raise
 from polar_llama.planner.schema import after

@@ -11,8 +11,7 @@ from polar_llama.call import is_answer
 from polar_llama.planner.answers import stack, unstack
 from polar_llama.planner.exprs import conjuncts, per_row, row_wise
 from polar_llama.planner.masks import Rows, any_of, needed
-from polar_llama.planner.nodes import Aggregate, Answer, Filter, Prompt, Select, WithColumns, expression
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Aggregate, Answer, Filter, Prompt, Select, WithColumns, expression, schema_of
 
 if TYPE_CHECKING:
     from polar_llama.planner.masks import Asked

@@ -9,8 +9,7 @@ import polars as pl
 
 from polar_llama.planner.answers import unstack
 from polar_llama.planner.exprs import bare_column, reads, repeatable, row_wise, touches
-from polar_llama.planner.nodes import Aggregate, Distinct, Filter, Sort, Union, expression, output_name
-from polar_llama.planner.resolve import schema_of
+from polar_llama.planner.nodes import Aggregate, Distinct, Filter, Sort, Union, expression, output_name, schema_of
 from polar_llama.planner.rewriting import Rewriter
 from polar_llama.planner.rules.narrow_first import asks
 from polar_llama.planner.safety import cannot_raise

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from polar_llama.call import is_answer
-from polar_llama.planner.nodes import Answer, Filter, Native, Prompt, Select, Slice, Sort, WithColumns
+from polar_llama.planner.nodes import Answer, Filter, Native, Prompt, Select, Slice, Sort, WithColumns, schema_of
 from polar_llama.planner.origins import STEPS, is_row_by_row
 from polar_llama.planner.rewriting import below as written_below
 from polar_llama.planner.rules.narrow_first import asks
@@ -39,9 +39,7 @@ def verb_first(node: Plan) -> Plan:
     """
     if not isinstance(node, Native) or node.verb != "drop":
         return node
-    assert node.schema is not None  # noqa: S101 -- resolve() gives every node a schema
-    assert node.input.schema is not None  # noqa: S101
-    hidden = frozenset(node.input.schema) - frozenset(node.schema)
+    hidden = frozenset(schema_of(node.input)) - frozenset(schema_of(node))
     verb: list[_Verb] = []
     below = node.input
     while _part_of_verb(below, hidden):
@@ -54,9 +52,8 @@ def verb_first(node: Plan) -> Plan:
             break
         passed.append(below)
         verb, below = lower, below.input
-    assert below.schema is not None  # noqa: S101
     rendered = {i.column for step in verb if isinstance(step, WithColumns) for i in step.items if isinstance(i, Prompt)}
-    if not passed or not hidden or rendered != hidden or not hidden.isdisjoint(below.schema):
+    if not passed or not hidden or rendered != hidden or not hidden.isdisjoint(schema_of(below)):
         return node
     plan: Plan = below
     for step in reversed([*passed, node, *verb]):
@@ -91,8 +88,8 @@ def _part_of_verb(node: Plan, hidden: frozenset[str]) -> TypeGuard[_Verb]:
 
 def _on(step: _Verb | Select | Native, plan: Plan) -> Plan:
     """A step on another input, whose columns may be fewer."""
-    assert plan.schema is not None  # noqa: S101
+    schema = schema_of(plan)
     if isinstance(step, Answer):
-        return replace(step, input=plan, schema=changed(plan.schema, {step.column: step.call.dtype}))
+        return replace(step, input=plan, schema=changed(schema, {step.column: step.call.dtype}))
     moved = replace(step, input=plan)
-    return replace(moved, schema=after(moved, [plan.schema]))
+    return replace(moved, schema=after(moved, [schema]))
