@@ -36,11 +36,6 @@ class Tally:
     stored_tokens: int = 0
     unenforced: int = 0
 
-    def came(self, more: int) -> None:
-        """Count a request that came to an end, and those that the provider sent before it by itself."""
-        self.sent += more
-        self.replied += 1 + more
-
     def count(self, usage: Usage) -> None:
         """Add the tokens of a request."""
         self.input_tokens += usage.input
@@ -85,8 +80,16 @@ class Gate(Protocol):
         ...
 
 
+class Fetches(Protocol):
+    """Puts the bytes of images into a prompt that names their URLs."""
+
+    async def __call__(self, prompt: str, limits: Limits) -> str | Failure:
+        """The prompt with the bytes, or why it has none."""
+        ...
+
+
 def _nothing() -> None:
-    """What most have to do when a request has come to its end."""
+    """What there is to do where nothing is counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -107,7 +110,9 @@ class Question:
         gate: Asked before each request is sent.
         tally: Where this call is counted.
         settled: Called when a request has come to its end and is counted.
-        hosts: From where images are fetched for a provider that takes bytes only.
+        again: Asked before a request that repeats one which the server did not take: as `gate`, and never `Later`.
+        refund: Called when a request that passed the gate was not sent after all.
+        images: Fetches images for a provider that takes bytes only, where the call allows it.
     """
 
     provider: Provider
@@ -119,10 +124,12 @@ class Question:
     gate: Gate
     tally: Tally
     settled: Callable[[], None] = _nothing
+    again: Callable[[], Failure | None] = _nothing
+    refund: Callable[[], None] = _nothing
+    images: Fetches | None = None
     read: bool = True
     write: bool = True
     scope: str = ""
-    hosts: tuple[str, ...] = ()
 
 
 class Job(Protocol):

@@ -155,6 +155,17 @@ class Budget:
         self._requests += 1
         return None
 
+    def again(self) -> Failure | None:
+        """Count a request that repeats one which the server did not take, or say why it must not be sent.
+
+        What the first one might have cost is what this one may cost.
+        """
+        return self.admit(None)  # type: ignore[return-value]  # without a meter there is nothing to wait for
+
+    def refund(self) -> None:
+        """Note that a request was not sent after all."""
+        self._requests -= 1
+
     def settled(self, meter: Meter | None) -> None:
         """Note that a request has come to its end and is counted: those that wait may fit now."""
         if meter is not None:

@@ -15,11 +15,11 @@ import polars as pl
 from polar_llama.cache import open_cache
 from polar_llama.cache.directory import DATABASE, located
 from polar_llama.exec import record
+from polar_llama.exec.calls import named, shared_by_all_rows
 from polar_llama.exec.keys import Keyer
 from polar_llama.exec.packing import Packing, room_of
 from polar_llama.exec.pool import silent_provider, without_secrets
 from polar_llama.exec.price import price
-from polar_llama.exec.run import named, shared_by_all_rows
 from polar_llama.exec.splice import distinct
 from polar_llama.exec.tokens import CALIBRATION, guess, overhead, sized
 from polar_llama.providers.registry import split_model

@@ -2,27 +2,25 @@
 
 There is one task per request in flight and none per prompt: a task that has its answer takes the
 next prompt, and ends when there is none or the limiter has no room. A request waiting for its
-retry lies in a heap and occupies nothing. Everything here happens on the loop's thread; the only
-awaits are the provider's.
+retry lies in a heap and occupies nothing. Everything here happens on the loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 from math import inf
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from polar_llama.exec import retry
+from polar_llama.exec import counting, retry
 from polar_llama.exec.base import Later
+from polar_llama.exec.fetching import Fetching
 from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter, strictest
 from polar_llama.exec.together import HOPELESS, Try, each, halves, send
-from polar_llama.exec.tokens import CALIBRATION, teaches
 from polar_llama.exec.turns import Turns
+from polar_llama.exec.waiting import Waiting
 from polar_llama.providers.base import FATAL, HEALS, Failure, Response, Vectors
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ FORGET = 60.0
 
 BREATH = 64
 """Answers after which a task lets others run, should its provider never wait."""
-
-OVERLOADED = frozenset({429, 503, 529})
 
 
 class Lane:
@@ -72,9 +68,9 @@ class Lane:
         self.limiter = Limiter()
         self._loop, self._spawn, self._finish, self._idle, self._random = loop, spawn, finish, idle, random
         self._turns = Turns()
-        self._retries: list[tuple[float, int, Try]] = []
+        self._retries = Waiting()
         self._held = Held(self._go_on)
-        self._order = itertools.count()
+        self._fetching = Fetching(spawn, self._go_on, self._end_all)
         self._active: dict[Batch, None] = {}
         self._stops: WeakKeyDictionary[Question, Failure] = WeakKeyDictionary()
         self._timer: asyncio.TimerHandle | None = None
@@ -108,10 +104,7 @@ class Lane:
         waiting = [key for key, _ in batch.waiting]
         batch.waiting.clear()
         self._turns.remove(batch)
-        waiting += [key for entry in self._retries for key in entry[2].leave(batch)]
-        self._retries = [entry for entry in self._retries if entry[2].pairs]
-        heapq.heapify(self._retries)
-        waiting += self._held.take(batch)
+        waiting += self._retries.take(batch) + self._held.take(batch) + self._fetching.take(batch)
         for key in waiting:
             self._end(batch, key, failure)
 
@@ -133,7 +126,7 @@ class Lane:
         since_breath = 0
         while attempt is not None:
             try:
-                reply = await send(self.provider, attempt)
+                reply = await send(self.provider, attempt, self._another)
             except Exception as error:  # noqa: BLE001 -- a provider of the user's own: its bug is this row's failure
                 what = f"the provider for {self.provider.host} raised {type(error).__name__}; this is a bug in it"
                 reply = Failure("bad_request", what)
@@ -148,28 +141,49 @@ class Lane:
 
     def _next(self) -> Try | None:
         """What is sent now, counted as sent; None when there is nothing or no room (then a timer is set)."""
-        while self._retries or self._turns:
+        retries = self._retries
+        while retries.heap or self._turns:
             now = self._loop.time()
-            due = bool(self._retries) and self._retries[0][0] <= now
-            if not due and self._retries and (not self._turns or self._silent >= SILENT):
-                self._wake(self._retries[0][0])
+            due = bool(retries.heap) and retries.heap[0][0] <= now
+            if not due and retries.heap and (not self._turns or self._silent >= SILENT):
+                self._wake(retries.heap[0][0])
                 return None
-            attempt = self._retries[0][2] if due else self._turns.peek()
+            attempt = retries.heap[0][2] if due else self._turns.peek()
             at = max(self.limiter.ready(now, attempt.size), 0.0 if due else self._turns.ripe_at)
             if at > now:
                 self._wake(at)
                 return None
-            attempt = heapq.heappop(self._retries)[2] if due else self._turns.pop()
-            refusal = attempt.batch.question.gate()
+            attempt = retries.pop() if due else self._turns.pop()
+            question = attempt.batch.question
+            if question.images is not None and attempt.prompt is None:
+                if not self._fetching.begin(attempt, question.images):
+                    self._turns.pause(question)
+                continue
+            refusal = question.gate()
             if refusal is None:
                 return self._send(attempt, now)
             if isinstance(refusal, Later):
-                self._turns.pause(attempt.batch.question)
+                self._turns.pause(question)
                 self._held.add(attempt, refusal)
                 continue
             self._end_all(attempt, refusal)
-            self.stop_question(attempt.batch.question, refusal)
+            self.stop_question(question, refusal)
         return None
+
+    async def _another(self, attempt: Try) -> Failure | None:
+        """Let a provider send one more request for the same prompt: at the pace and within the budget of any other."""
+        question = attempt.batch.question
+        while attempt.batch.stopped is None:
+            now = self._loop.time()
+            if (at := self.limiter.paced(now, attempt.size)) > now:
+                await asyncio.sleep(at - now)
+                continue
+            refusal = question.again()
+            if refusal is None:
+                self.limiter.spent(now, attempt.size)
+                counting.further(attempt)
+            return refusal
+        return attempt.batch.stopped
 
     def _go_on(self, question: Question, held: list[Try]) -> None:
         for attempt in held:
@@ -180,10 +194,7 @@ class Lane:
     def _send(self, attempt: Try, now: float) -> Try:
         attempt.generation = self.limiter.sent(now, attempt.size)
         attempt.sent_at = now
-        tally = attempt.batch.question.tally
-        tally.sent += 1
-        if attempt.failures or attempt.repair is not None:
-            tally.retried += 1
+        counting.sent(attempt)
         return attempt
 
     def _wake(self, at: float) -> None:
@@ -202,16 +213,15 @@ class Lane:
         """Draw every conclusion from a reply; whether the limit has grown."""
         batch, limiter = attempt.batch, self.limiter
         now = self._loop.time()
-        batch.question.tally.came(reply.more)
         if reply.quota is not None:
             limiter.reported(reply.quota, now, attempt.size, attempt.reserved if isinstance(reply, Failure) else 0)
-        self._count_tokens(attempt, reply)
+        if (usage := counting.came(attempt, reply)) is not None:
+            limiter.used(usage.input + usage.output, attempt.size)
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)
         self._silent = 0
         if isinstance(reply, Vectors):
             return self._embedded(attempt, reply, now)
-        batch.question.tally.unenforced += not reply.native
         try:
             value = judge(batch.question, reply)
         except Exception as error:  # noqa: BLE001 -- a validator of the user's own
@@ -233,7 +243,8 @@ class Lane:
             wrong = f"{self.provider.host} answered {len(attempt.pairs):,} texts with {len(reply.texts):,} vectors"
             return self._failed(attempt, Failure("malformed", wrong), now)
         self._refused = 0
-        grown = self.limiter.answered(attempt.generation, now - attempt.sent_at)
+        limiter = self.limiter
+        grown = limiter.answered(attempt.generation, now - attempt.sent_at) if reply.sent else limiter.dropped()
         for key, value, response in list(each(attempt, reply)):
             self._end(attempt.owner(key), key, value, response)
         return grown
@@ -242,11 +253,11 @@ class Lane:
         for one, key, stop in attempt.part():
             self._end(one, key, stop)
         batch, limits = attempt.batch, attempt.batch.question.limits
-        self._silent = self._silent + 1 if failure.kind == "network" else 0
+        if failure.sent:
+            self._silent = self._silent + 1 if failure.kind == "network" else 0
         delay = retry.wait(failure, attempt.failures, limits.max_retries, self._random())
         if failure.kind in HEALS:
-            refused = failure.kind == "rate_limited" or failure.status in OVERLOADED
-            self.limiter.failed(attempt.generation, now, delay or 0.0, refused=refused)
+            self.limiter.failed(attempt.generation, now, delay or 0.0, refused=retry.is_refusal(failure))
         else:
             self.limiter.dropped()
         if delay is not None and batch.stopped is None:
@@ -268,17 +279,7 @@ class Lane:
         return False
 
     def _later(self, attempt: Try, at: float) -> None:
-        heapq.heappush(self._retries, (at, next(self._order), attempt))
-
-    def _count_tokens(self, attempt: Try, reply: Response | Vectors | Failure) -> None:
-        usage = reply.billed if isinstance(reply, Failure) else reply.usage
-        if usage is None:
-            return
-        question = attempt.batch.question
-        question.tally.count(usage)
-        self.limiter.used(usage.input + usage.output, attempt.size)
-        if isinstance(reply, Response) and attempt.repair is None and teaches(question.tally.replied):
-            CALIBRATION.saw(self.provider.identity, question.ask, attempt.pairs[0][1], usage)
+        self._retries.push(attempt, at)
 
     def _end_all(self, attempt: Try, value: object) -> None:
         for key, _ in attempt.pairs:

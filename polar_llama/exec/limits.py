@@ -22,12 +22,13 @@ import heapq
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from polar_llama.exec.pace import Bucket
+from polar_llama.exec.pace import allowed, refilling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from polar_llama.exec.base import Limits
+    from polar_llama.exec.pace import Bucket
     from polar_llama.providers.base import Quota
 
 START = 16
@@ -50,9 +51,6 @@ MOST_PATIENCE = 32
 
 UNKNOWN = 1.0
 """Seconds: what an answer takes, until one has come."""
-
-SLOWEST = 0.5
-"""A minute: a reported allowance that refills slower than this is left to the server to enforce."""
 
 
 class Limiter:
@@ -81,6 +79,7 @@ class Limiter:
         self._latency: float | None = None
         self._typical = 0.0
         self._reserve = 0.0
+        self._is_paced = False
 
     def allow(self, cap: int | None, requests: int | None, tokens: int | None, now: float) -> None:
         """Set what the user allows: requests at once, requests a minute, tokens a minute."""
@@ -88,8 +87,9 @@ class Limiter:
             self._cap = cap
             start = START if cap is None else cap
             self.limit = max(1, int(min(max(self.limit, start), cap or MOST, self._ceiling)))
-        self._requests = _bucket(self._requests, requests, now)
-        self._tokens = _bucket(self._tokens, tokens, now)
+        self._requests = allowed(self._requests, requests, now)
+        self._tokens = allowed(self._tokens, tokens, now)
+        self._note()
 
     def ready(self, now: float, size: int = 0) -> float:
         """When the next request may be sent: `now`, a later time, or `inf` when it waits for an answer.
@@ -104,6 +104,10 @@ class Limiter:
             heapq.heappop(self._held)
         if self.in_flight + len(self._held) >= self.limit:
             return self._held[0] if self._held and self.in_flight < self.limit else inf
+        return self.paced(now, size) if self._is_paced else now
+
+    def paced(self, now: float, size: int = 0) -> float:
+        """The same for a request that takes the place of one in flight: only what is allowed in a minute counts."""
         at = now
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
@@ -116,13 +120,18 @@ class Limiter:
     def sent(self, now: float, size: int = 0) -> int:
         """Count a request as sent; gives the generation to hand back with its outcome."""
         self.in_flight += 1
+        if self._is_paced:
+            self.spent(now, size)
+        return self._generation
+
+    def spent(self, now: float, size: int = 0) -> None:
+        """The same for a request that takes the place of one in flight."""
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 bucket.take(now)
         for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
             if bucket is not None:
                 bucket.take(now, self._guess(size) + more)
-        return self._generation
 
     def answered(self, generation: int, took: float) -> bool:
         """Count an answer; whether the limit has grown.
@@ -170,9 +179,10 @@ class Limiter:
         elif self._pressure >= max(FEW, self.limit // 8):
             self._shrink(ceil(self._pressure), now + delay)
 
-    def dropped(self) -> None:
-        """Count a request that ended with nothing to learn from."""
+    def dropped(self) -> bool:
+        """Count a request that ended with nothing to learn from; the limit has not grown."""
         self.in_flight -= 1
+        return False
 
     def used(self, tokens: int, size: int) -> None:
         """Correct the guess of a request's tokens, once the provider has counted them."""
@@ -198,11 +208,11 @@ class Limiter:
         if quota.tokens_remaining is not None and quota.requests_remaining != 0:
             self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self._guess(size), most))
         flying = self.in_flight
-        self._request_quota = _refill(
+        self._request_quota = refilling(
             self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
         )
         need = max(1.0, self._typical) + self._reserve
-        self._token_quota = _refill(
+        self._token_quota = refilling(
             self._token_quota,
             quota.tokens_limit,
             quota.tokens_remaining,
@@ -210,6 +220,11 @@ class Limiter:
             (need, need * flying),
             now,
         )
+        self._note()
+
+    def _note(self) -> None:
+        buckets = (self._requests, self._request_quota, self._tokens, self._token_quota)
+        self._is_paced = any(bucket is not None for bucket in buckets)
 
     def _guess(self, size: int) -> float:
         return max(self._typical, size / 4)
@@ -270,28 +285,3 @@ def strictest(every: Iterable[Limits]) -> tuple[int | None, int | None, int | No
     rows = [(limits.max_concurrency, limits.requests_per_minute, limits.tokens_per_minute) for limits in every]
     at_once, requests, tokens = (min(filter(None, column), default=None) for column in zip(*rows, strict=True))
     return at_once, requests, tokens
-
-
-def _bucket(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
-    if per_minute is None:
-        return None
-    return bucket if bucket is not None and bucket.per_minute == per_minute else Bucket(per_minute, now)
-
-
-def _refill(
-    bucket: Bucket | None,
-    limit: int | None,
-    remaining: int | None,
-    reset: float | None,
-    short: tuple[float, float],
-    now: float,
-) -> Bucket | None:
-    """The pace to keep; `short` is what a request needs, and what those in flight may still take."""
-    if limit is None or remaining is None or reset is None:
-        return bucket
-    need, taken = short
-    if remaining >= need + taken:
-        return None
-    if bucket is not None or remaining >= need or reset <= 0 or limit / reset * 60 < SLOWEST * need:
-        return bucket
-    return Bucket(limit / reset * 60, now, full=False)

@@ -8,6 +8,9 @@ MINUTE = 60.1
 ROUNDING = 1e-9
 """What adding up floats may lose."""
 
+SLOWEST = 0.5
+"""A minute: a reported allowance that refills slower than this is left to the server to enforce."""
+
 
 class Bucket:
     """Allows at most `per_minute` in any 60 seconds.
@@ -39,3 +42,43 @@ class Bucket:
     def _fill(self, now: float) -> None:
         self._level = min(self._most, self._level + (now - self.at) * self._rate)
         self.at = now
+
+
+def allowed(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
+    """The bucket of what the user allows in a minute: the one there is, as long as that is the same.
+
+    One that takes another's place begins empty: what the other has let pass is of the same minute.
+    """
+    if per_minute is None:
+        return None
+    if bucket is not None and bucket.per_minute == per_minute:
+        return bucket
+    return Bucket(per_minute, now, full=bucket is None)
+
+
+def refilling(
+    bucket: Bucket | None,
+    limit: int | None,
+    remaining: int | None,
+    reset: float | None,
+    short: tuple[float, float],
+    now: float,
+) -> Bucket | None:
+    """The pace at which an allowance refills that the provider reports as spent; None where it is not short.
+
+    Args:
+        bucket: The pace kept so far.
+        limit: The allowance.
+        remaining: What is left of it.
+        reset: Seconds until it is full.
+        short: What a request needs, and what those in flight may still take.
+        now: The time.
+    """
+    if limit is None or remaining is None or reset is None:
+        return bucket
+    need, taken = short
+    if remaining >= need + taken:
+        return None
+    if bucket is not None or remaining >= need or reset <= 0 or limit / reset * 60 < SLOWEST * need:
+        return bucket
+    return Bucket(limit / reset * 60, now, full=False)

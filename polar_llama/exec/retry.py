@@ -23,6 +23,14 @@ PATIENCE = 120.0
 """Seconds: a server that asks for more is not waited for (OpenAI's SDK draws the same line)."""
 
 
+_OVERLOADED = frozenset({429, 503, 529})
+
+
+def is_refusal(failure: Failure) -> bool:
+    """Whether the server said that it is asked too much."""
+    return failure.kind == "rate_limited" or failure.status in _OVERLOADED
+
+
 def wait(failure: Failure, failures: int, max_retries: int, draw: float) -> float | None:
     """Seconds until the request is sent again, or None when it is given up.
 

@@ -15,21 +15,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from polar_llama.cache import open_cache
-from polar_llama.errors import AnswerError, ConfigurationError
+from polar_llama.errors import AnswerError
 from polar_llama.exec.asked import Asked
 from polar_llama.exec.base import Limits, Question, Tally
-from polar_llama.exec.budget import Budget, Meter
+from polar_llama.exec.budget import Budget
+from polar_llama.exec.calls import meter_of, named, provider_of, shared_by_all_rows
 from polar_llama.exec.dispatch import dispatcher
 from polar_llama.exec.ending import called_off_at_end
 from polar_llama.exec.failures import Failures
 from polar_llama.exec.keys import Keyer
-from polar_llama.exec.pool import provider_for, silent_provider, without_secrets
+from polar_llama.exec.pool import without_secrets
 from polar_llama.exec.price import Price, price
 from polar_llama.exec.progress import Counts, Progress
 from polar_llama.exec.report import RunReport, call_report, new_place
 from polar_llama.exec.stage import WINDOW_PROMPTS, Filling, Slot, Stage
-from polar_llama.providers.base import Ask, Checks, Embeds, Failure, WantsBytes
-from polar_llama.providers.registry import embedding_model, split_model
+from polar_llama.providers.base import Failure, WantsBytes
+from polar_llama.providers.registry import split_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from polar_llama.call import Call, OnError
-    from polar_llama.exec.base import Dispatcher, Later
+    from polar_llama.exec.base import Dispatcher, Fetches, Later
+    from polar_llama.exec.budget import Meter
+    from polar_llama.exec.images import Images
     from polar_llama.settings import Settings
 
 __all__ = ["Run", "Slot", "start_run"]
@@ -86,6 +89,7 @@ class Run:
         self._budget = Budget(settings.max_requests, settings.max_cost)
         self._failures = Failures(settings.cache, self._budget)
         self._progress = Progress(settings.progress, clock, self._began)
+        self._images: Images | None = None
         self._cancelled = threading.Event()
         self._report: RunReport | None = None
 
@@ -200,36 +204,28 @@ class Run:
 
     def _resolve(self, call: Call, name: str) -> Asked:
         settings = self._settings
-        provider_name, model = split_model(name)
-        if settings.cache == "replay":
-            provider = silent_provider(provider_name, model, self._environ)
-        else:
-            provider = provider_for(provider_name, model, self._environ, settings.http_client)
+        provider, ask = provider_of(call, name, settings, self._environ), shared_by_all_rows(call, split_model(name)[1])
         reads = settings.cache == "replay" or (settings.cache == "use" and call.cache)
         writes = settings.cache in {"use", "refresh"}
-        limits = Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)})
-        ask = shared_by_all_rows(call, model)
-        if call.embedding and not isinstance(provider, Embeds):
-            hint = "Hint: embed(…, model=…) of openai, gemini, bedrock or local"
-            raise ConfigurationError(f"{provider_name} has no embeddings. {hint}")
-        if isinstance(provider, Checks) and not call.embedding:
-            provider.check(ask)
         tally = Tally()
-        meter = self._meter(call, name, tally)
+        meter = meter_of(call, name, settings, tally)
+        takes_urls = not isinstance(provider, WantsBytes) or not provider.wants_bytes
         question = Question(
             provider=provider,
             ask=ask,
             parse=call.returns.reader,
-            limits=limits,
+            limits=Limits(**{f.name: getattr(settings, f.name) for f in fields(Limits)}),
             mode=settings.cache,
             cache=open_cache(settings.cache_dir) if reads or writes else None,
             gate=partial(self._gate, meter),
             tally=tally,
             settled=partial(self._budget.settled, meter),
+            again=self._again,
+            refund=self._budget.refund,
             read=reads,
             write=writes,
             scope="" if reads else self._scope,
-            hosts=call.allow_urls if isinstance(provider, WantsBytes) and provider.wants_bytes else (),
+            images=None if takes_urls or not call.conversation else self._fetching(call.allow_urls),
         )
         keyer = Keyer(provider.identity, ask)
         asked = Asked(question, keyer, self._engine(), name=name, label=call.label, meter=meter, clock=self._clock)
@@ -237,56 +233,20 @@ class Run:
             self._budget.add(meter)
         return asked
 
+    def _fetching(self, hosts: tuple[str, ...]) -> Fetches | None:
+        """What fetches images for the calls of this run, each once; None where nothing may be fetched."""
+        if not hosts:
+            return None
+        from polar_llama.exec.images import Images
+
+        self._images = self._images or Images()
+        return partial(self._images.fetched, hosts)
+
     def _gate(self, meter: Meter | None) -> Failure | Later | None:
         return CANCELLED if self._cancelled.is_set() else self._budget.admit(meter)
 
-    def _meter(self, call: Call, name: str, tally: Tally) -> Meter | None:
-        """What counts a call's money, where there is a budget and something may be sent."""
-        if self._settings.max_cost is None or self._settings.cache == "replay":
-            return None
-        known = price(*split_model(name))
-        if known is None:
-            msg = (
-                f"max_cost cannot be kept: the price of {name!r} is not known. "
-                "Leave max_cost out, or limit the requests instead: max_requests"
-            )
-            raise ConfigurationError(msg)
-        return Meter.of(call, tally, known)
-
-
-def named(call: Call, settings: Settings) -> str:
-    """The `"provider:model"` a call is asked of.
-
-    Raises:
-        ConfigurationError: If none is set.
-    """
-    name = (call.model or settings.model or "").strip()
-    if not name:
-        msg = (
-            'no model is set. Say which: llm(..., model="openai:gpt-6-luna"), or for every call '
-            "polar_llama.configure(model=...), or the environment variable POLAR_LLAMA_MODEL. "
-            'model="local" needs no key and no network'
-        )
-        raise ConfigurationError(msg)
-    return embedding_model(name) if call.embedding and call.model is None else name
-
-
-def shared_by_all_rows(call: Call, model: str) -> Ask:
-    """What the requests of a call have in common."""
-    return Ask(
-        model=model,
-        system=call.system,
-        temperature=call.temperature,
-        max_tokens=call.max_tokens,
-        seed=call.seed,
-        options=call.options,
-        schema=call.returns.schema,
-        schema_name=call.returns.schema_name,
-        conversation=call.conversation,
-        examples=call.examples,
-        embedding=call.embedding,
-        dimensions=call.dimensions,
-    )
+    def _again(self) -> Failure | None:
+        return CANCELLED if self._cancelled.is_set() else self._budget.again()
 
 
 def start_run(settings: Settings, environ: Mapping[str, str]) -> Run:

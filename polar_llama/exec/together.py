@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from polar_llama.exec.judge import Invalid, read
@@ -10,7 +11,7 @@ from polar_llama.exec.tokens import IMAGE, sized
 from polar_llama.providers.base import Failure, Request, Response, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
@@ -28,12 +29,14 @@ class Try:
         batch: Whose it is; of several, whose the first text is.
         pairs: Keys and texts.
         owners: Key to batch, for the texts of embeddings, which may be of several batches of one question; else None.
+        prompt: The prompt with the bytes of its images, where those had to be fetched.
     """
 
     batch: Batch
     pairs: list[Pair]
     owners: dict[bytes, Batch] | None = None
     failures: int = 0
+    prompt: str | None = None
     repair: tuple[str, str] | None = None
     generation: int = 0
     sent_at: float = 0.0
@@ -97,20 +100,21 @@ def halves(attempt: Try) -> tuple[Try, Try]:
     return Try(batch, pairs[:middle], owners), Try(batch, pairs[middle:], owners)
 
 
-async def send(provider: Provider, attempt: Try) -> Response | Vectors | Failure:
-    """Send a request, once."""
+async def send(
+    provider: Provider, attempt: Try, another: Callable[[Try], Awaitable[Failure | None]]
+) -> Response | Vectors | Failure:
+    """Send a request, once; one with a schema may find out by further requests how the model takes schemas.
+
+    Args:
+        provider: Who is asked.
+        attempt: The request.
+        another: Lets a further one be sent.
+    """
     ask, timeout = attempt.batch.question.ask, attempt.batch.question.limits.timeout
     if ask.embedding:
         return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
-    prompt = attempt.pairs[0][1]
-    if ask.conversation and (hosts := attempt.batch.question.hosts):
-        from polar_llama.exec.images import with_bytes
-
-        fetched = await with_bytes(prompt, hosts, timeout)
-        if isinstance(fetched, Failure):
-            return fetched
-        prompt = fetched
-    return await provider.complete(Request(ask, prompt, attempt.repair, timeout))
+    prompt = attempt.pairs[0][1] if attempt.prompt is None else attempt.prompt
+    return await provider.complete(Request(ask, prompt, attempt.repair, timeout, partial(another, attempt)))
 
 
 def each(attempt: Try, vectors: Vectors) -> Iterator[tuple[bytes, object, Response | None]]:

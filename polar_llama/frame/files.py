@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from polar_llama.errors import ConfigurationError, PlanError
+from polar_llama.transport.fetch import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MAX_BYTES = 20 << 20
-"""Of one file: what the strictest vendor takes as a whole request."""
 
 
 def read_files(paths: str | pl.Expr, *, allow_paths: Sequence[str | Path]) -> pl.Expr:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from polar_llama.transport.base import Transport
 
@@ -73,6 +73,11 @@ class Ask:
     dimensions: int | None = None
 
 
+async def _at_will() -> Failure | None:
+    """Nobody counts."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to one model.
@@ -82,12 +87,15 @@ class Request:
         prompt: The rendered prompt (with `ask.conversation`: a JSON array of messages).
         repair: The invalid answer and what was wrong with it, when asking a second time.
         timeout: Seconds until the request is given up.
+        another: Awaited before each further request for the same prompt (budgets, rates): None, or why there must be
+            none.
     """
 
     ask: Ask
     prompt: str
     repair: tuple[str, str] | None = None
     timeout: float = 600.0
+    another: Callable[[], Awaitable[Failure | None]] = field(default=_at_will, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,6 @@ class Response:
         request_id: The provider's identifier of the request.
         quota: The rate limits the provider reported.
         native: False when the schema could not be enforced natively.
-        more: Requests before this one, by which it was found out how the model takes schemas.
     """
 
     text: str
@@ -139,7 +146,6 @@ class Response:
     request_id: str | None = None
     quota: Quota | None = None
     native: bool = True
-    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ class Vectors:
         model: The model, as the provider names it.
         request_id: The provider's identifier of the request.
         quota: The rate limits the provider reported.
-        more: As of a `Response`; there is nothing to find out.
+        sent: False when nothing left this process, because there was nothing to ask.
     """
 
     texts: tuple[str | Failure, ...]
@@ -160,7 +166,7 @@ class Vectors:
     model: str | None = None
     request_id: str | None = None
     quota: Quota | None = None
-    more: int = 0
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,7 @@ class Failure:
         retry_after: Seconds the provider asks to wait.
         quota: The rate limits the provider reported.
         billed: Tokens that were paid for all the same (refusals, truncated answers).
-        more: As of a `Response`.
+        sent: False when nothing left this process, because the request could not be written.
     """
 
     kind: Kind
@@ -191,7 +197,7 @@ class Failure:
     retry_after: float | None = None
     quota: Quota | None = None
     billed: Usage | None = None
-    more: int = 0
+    sent: bool = True
 
 
 class Provider(Protocol):

@@ -144,7 +144,7 @@ class BedrockProvider:
         try:
             body = fill(self._shared(request.ask, form), request)
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self.host}: {error}"), None
+            return Failure("bad_request", f"not sent to {self.host}: {error}", sent=False), None
         try:
             with unlogged():
                 async with asyncio.timeout(min(request.timeout, MAX_SECONDS)):

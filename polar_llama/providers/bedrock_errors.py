@@ -74,8 +74,8 @@ def failed(error: Exception, request: Request, host: str, secrets: Collection[st
     for types, kind, words in _BROKEN:
         if isinstance(error, types):
             said = words.format(host=host, seconds=request.timeout, name=type(error).__name__)
-            return Failure(kind, said, 200 if kind == "malformed" else None), None
-    return Failure("bad_request", f"not sent to {host}: {type(error).__name__}"), None
+            return Failure(kind, said, 200 if kind == "malformed" else None, sent=kind != "auth"), None
+    return Failure("bad_request", f"not sent to {host}: {type(error).__name__}", sent=False), None
 
 
 def _answered(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from polar_llama.providers.wire import Credential
     from polar_llama.transport.base import Reply
 
-EMPTY = Failure("bad_request", "not sent: an empty text has no embedding")
+EMPTY = Failure("bad_request", "not sent: an empty text has no embedding", sent=False)
 
 
 class NoVectorsError(ValueError):
@@ -34,7 +34,7 @@ async def without_empty(
     """Ask for the texts that are not empty, which every vendor refuses; the others fail alone."""
     full = [text for text in texts if text]
     if not full:
-        return Vectors((EMPTY,) * len(texts))
+        return Vectors((EMPTY,) * len(texts), sent=False)
     reply = await send(full)
     if isinstance(reply, Failure) or len(full) == len(texts) or len(reply.texts) != len(full):
         return reply

@@ -68,18 +68,16 @@ class Forms:
         known = self._known.get(request.ask.model)
         if known is None:
             known = self._known[request.ask.model] = _Known(self._order[0], proven)
-        sent: list[Form] = []
         finds_out = None
         if not known.proven and known.first is None:
             finds_out = known.first = asyncio.Event()
         elif not known.proven and known.first is not None:
             await known.first.wait()  # so that a refusal is met once, and not by every request under way
         try:
-            outcome = await self._descend(request, once, start, known, sent)
+            return await self._descend(request, once, start, known)
         finally:
             if finds_out is not None:
                 finds_out.set()
-        return outcome if len(sent) == 1 else replace(outcome, more=len(sent) - 1)
 
     async def _descend(
         self,
@@ -87,7 +85,6 @@ class Forms:
         once: Callable[[Request, Form], Awaitable[tuple[Response | Failure, Problem | None]]],
         start: Form,
         known: _Known,
-        sent: list[Form],
     ) -> Response | Failure:
         place = self._order.index
         begin = max(place(start), place(known.form), place(self._lesser.get(request.ask, start)))
@@ -95,7 +92,8 @@ class Forms:
         ignored: Response | None = None
         said = False
         for form in self._order[begin:]:
-            sent.append(form)
+            if (ignored or refused) and (why := await request.another()) is not None:
+                return why
             outcome, problem = await once(request, form)
             if isinstance(outcome, Response):
                 outcome = _together(ignored, outcome)

@@ -45,7 +45,7 @@ class GeminiProvider(WireProvider):
         try:
             content = json_bytes({"requests": [{**shared, "content": {"parts": [{"text": text}]}} for text in texts]})
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self.host}: {error}")
+            return Failure("bad_request", f"not sent to {self.host}: {error}", sent=False)
         url = self._at.url(self._wire.path(ask).replace(":generateContent", ":batchEmbedContents"))
         request = asked(ask, texts, timeout)
         got = await post(self._connection, url, {}, content, request, shows, self.host, self._judged)

@@ -150,7 +150,7 @@ class ChatProvider:
             body = self._body(request.ask, form)
             content = body.write(request)
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self.host}: {error}"), None
+            return Failure("bad_request", f"not sent to {self.host}: {error}", sent=False), None
         key = (self._connection.secret(self._dialect.key) or "").strip()
         if (wrong := self._wrong_key(key)) is not None:
             return wrong, None
@@ -206,7 +206,7 @@ class ChatProvider:
         if key.isascii() and key.isprintable() and (key or not self._dialect.needs_key):
             return None
         what = "holds characters no key has" if key else "is not set any more"
-        return Failure("auth", f"not sent to {self.host}: {self._dialect.key} {what}")
+        return Failure("auth", f"not sent to {self.host}: {self._dialect.key} {what}", sent=False)
 
     def _max_tokens(self, model: str) -> str:
         return "max_completion_tokens" if _MODERN.search(model) else self._dialect.max_tokens

@@ -50,11 +50,13 @@ class Embeddings:
         key, name = (self._connection.secret(self._dialect.key) or "").strip(), self._dialect.key_header
         shows = Credential(self._dialect.key, key, name, "Bearer " if name == "authorization" else "")
         if not (key.isascii() and key.isprintable()) or (self._dialect.needs_key and not key):
-            return Failure("auth", f"not sent to {self._host}: {self._dialect.key} is not set, or is no key")
+            return Failure(
+                "auth", f"not sent to {self._host}: {self._dialect.key} is not set, or is no key", sent=False
+            )
         try:
             content = json_bytes(body)
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self._host}: {error}")
+            return Failure("bad_request", f"not sent to {self._host}: {error}", sent=False)
         url = self._url(ask).replace("/chat/completions", "/embeddings")
         got = await post(
             self._connection, url, self._dialect.headers, content, asked(ask, texts, timeout), shows, self._host

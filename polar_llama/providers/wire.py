@@ -166,7 +166,7 @@ class WireProvider:
         try:
             content = json_bytes(wire.body(self._shared(ask, form), request))
         except BodyError as error:
-            return Failure("bad_request", f"not sent to {self.host}: {error}"), None
+            return Failure("bad_request", f"not sent to {self.host}: {error}", sent=False), None
         shows = wire.credential(self._connection.secret)
         if (wrong := self._wrong_key(shows)) is not None:
             return wrong, None
@@ -204,7 +204,7 @@ class WireProvider:
         if key.isascii() and key.isprintable() and (key or not self._needs_key):
             return None
         what = "holds characters no key has" if key else "is not set any more"
-        return Failure("auth", f"not sent to {self.host}: {shows.variable} {what}")
+        return Failure("auth", f"not sent to {self.host}: {shows.variable} {what}", sent=False)
 
     def _start(self, ask: Ask) -> tuple[Form, bool]:
         return self._best.get(ask) or remember(self._best, ask, self._wire.best(ask))

@@ -33,6 +33,14 @@ SECONDS = 30.0
 
 _TRY_AGAIN = frozenset({408, 425, 429})
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
+
+_OPEN = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that has been given out: what lies outside is of one machine, one site, or of nobody."""
+
+_CLOSED = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")))
+"""What some Pythons take for global: protocols' own addresses (Oracle's cloud answers for credentials at 192.0.0.192),
+relays, Azure's own service inside every machine there, and documentation."""
 
 
 class FetchError(Exception):
@@ -51,7 +59,7 @@ def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
     """Hosts as they are compared.
 
     Args:
-        hosts: `images.example.com`, `*.example.com` for the hosts below one, `127.0.0.1:8080` with a port.
+        hosts: `images.example.com`, `*.example.com` for the hosts below one, `images.example.com:8443` with a port.
 
     Raises:
         ConfigurationError: If one is no host.
@@ -74,7 +82,7 @@ def checked_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
         if not good or not url.host:
             msg = f'allow_urls=[…] must name hosts, such as "images.example.com" or "*.example.com", not {host!r}'
             raise ConfigurationError(msg)
-        found.append(star + _netloc(url))
+        found.append(star + _netloc(url).removesuffix(":443"))
     return tuple(found)
 
 
@@ -86,12 +94,14 @@ def is_public(address: str) -> bool:
     """
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
-        if inner is None and found in _NAT64:
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None and (found in _NAT64 or found.packed[8:12] in _ISATAP):
             inner = ipaddress.IPv4Address(found.packed[-4:])
         if inner is not None:
             return is_public(str(inner))
-    return found.is_global and not found.is_multicast
+        if found not in _OPEN:
+            return False
+    return found.is_global and not found.is_multicast and not any(found in closed for closed in _CLOSED)
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -126,7 +136,7 @@ async def fetch(url: str, hosts: Sequence[str], *, seconds: float = SECONDS, res
         raise FetchError("fetching an image took too long", heals=True) from None
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise FetchError("an image's URL is no URL that can be fetched") from None
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
         raise FetchError(f"fetching an image failed ({type(error).__name__})", heals=True) from None
     raise FetchError(f"an image's URL redirects more than {MAX_REDIRECTS} times")
 
@@ -140,11 +150,24 @@ async def _hop(url: httpx.URL, hosts: Sequence[str], resolver: Resolve) -> bytes
     addresses = await resolver(host, url.port or (443 if url.scheme == "https" else 80))
     if not addresses or not all(map(is_public, addresses)):
         raise FetchError("an image's URL leads to a private address: nothing was fetched")
+    for address in addresses[:-1]:
+        try:
+            return await _get(url, address)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            continue  # such as its IPv6 address, where this machine has none
+    return await _get(url, addresses[-1])
+
+
+async def _get(url: httpx.URL, address: str) -> bytes | str:
+    """The same, at one of the host's addresses."""
+    import httpx
+
+    host = url.raw_host.decode("ascii")
     headers = {"host": _netloc(url), "accept-encoding": "identity", "user-agent": "polar-llama"}
     extensions = {} if _is_address(host) else {"sni_hostname": host}
     async with (
         httpx.AsyncClient(trust_env=False, verify=_certificates()) as client,
-        client.stream("GET", url.copy_with(host=addresses[0]), headers=headers, extensions=extensions) as reply,
+        client.stream("GET", url.copy_with(host=address), headers=headers, extensions=extensions) as reply,
     ):
         if reply.has_redirect_location:
             return reply.headers["location"]

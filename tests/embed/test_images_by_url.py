@@ -144,6 +144,28 @@ def test_private_addresses_stay_private(asked, site, monkeypatch):
     assert (fetched, asked) == ([], [])
 
 
+def test_a_file_is_fetched_once_whatever_is_asked_of_it(asked, site):
+    host, fetched = site
+    call = {"images": "url", "model": BYTES_ONLY[0], "allow_urls": [host], "on_error": "struct"}
+    df = pl.DataFrame({"i": range(40), "url": [f"http://{host}{p}" for p in ("/a.gif", "/missing")] * 20})
+    found = df.with_columns(a=llm("What is it, for the {i}. time?", **call), b=llm("Describe it, number {i}", **call))
+    assert len(asked) == 40
+    assert sorted(fetched) == ["/a.gif", "/missing"]
+    assert found["a"].struct.field("answer").to_list() == ["seen", None] * 20
+    assert found["b"].struct.field("answer").null_count() == 20
+
+
+def test_what_was_not_fetched_is_no_request(asked, site):
+    host, fetched = site
+    df = _frame(host, "/missing", "/c.html", "/a.gif")
+    with pll.session(max_requests=1):
+        found = df.select(a=llm("q", images="url", model=BYTES_ONLY[0], allow_urls=[host], on_error="struct"))["a"]
+    assert [row["answer"] for row in found] == [None, None, "seen"]
+    report = pll.last_run()
+    assert (report.total.sent, report.total.retried, report.total.failed) == (1, 0, 2)
+    assert (len(asked), len(fetched)) == (1, 3)
+
+
 def test_what_is_wrong_with_a_file_is_an_error_of_its_row(asked, site):
     host, fetched = site
     call = llm("q", images="url", model=BYTES_ONLY[0], allow_urls=[host], on_error="struct")
