@@ -11,6 +11,7 @@ from engine_kit import Server, Simulation, VirtualLoop, pairs, question
 
 from polar_llama.exec import retry
 from polar_llama.exec.base import Limits, Tally
+from polar_llama.exec.budget import Budget
 from polar_llama.providers.base import Ask, Failure, Quota, Request, Response, Usage
 
 FAULTS = (
@@ -351,3 +352,74 @@ def test_the_strictest_limit_of_the_active_runs_holds() -> None:
 
     simulation.run(scenario)
     assert server.most == 50
+
+
+class Finding(Server):
+    """Takes the third form of a request only: each prompt is sent three times, if that may be."""
+
+    async def complete(self, request: Request) -> Response | Failure:
+        for _ in range(2):
+            await super().complete(request)
+            if (why := await request.another()) is not None:
+                return why
+        return await super().complete(request)
+
+
+def test_further_requests_for_a_prompt_keep_the_pace() -> None:
+    server, tally = Finding(latency=0.01), Tally()
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, limits=Limits(requests_per_minute=60), tally=tally), pairs(100))
+
+    simulation.run(scenario)
+    assert tally.sent == tally.replied == server.asked == 300
+    times = server.times
+    assert all(times[i + 60] - times[i] >= 60 for i in range(len(times) - 60))
+
+
+def test_further_requests_for_a_prompt_pass_the_budget() -> None:
+    budget = Budget(max_requests=7, max_cost=None)
+    server, tally = Finding(), Tally()
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        asking = question(server, gate=lambda: budget.admit(None), again=budget.again, tally=tally)
+        sim.batch(asking, pairs(100))
+
+    simulation.run(scenario)
+    assert tally.sent == tally.replied == server.asked == 7
+    assert {v.message for _, _, v in simulation.finished if isinstance(v, Failure)} == {"max_requests=7 is reached"}
+    assert simulation.lane.limiter.in_flight == 0
+
+
+def test_a_cancelled_batch_sends_no_further_requests() -> None:
+    server = Finding(latency=1.0)
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        batch = sim.batch(question(server), pairs(10))
+        await asyncio.sleep(0.5)
+        sim.lane.stop(batch, Failure("stopped", "cancelled"))
+        await asyncio.sleep(5.0)
+        assert batch.done
+
+    simulation.run(scenario)
+    assert server.asked == 10
+
+
+def test_what_was_not_sent_is_not_counted() -> None:
+    refunds: Counter[str] = Counter()
+
+    def refund() -> None:
+        refunds["request"] += 1
+
+    server, tally = Server(answer=lambda _: Failure("bad_request", "not sent", sent=False)), Tally()
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        sim.batch(question(server, tally=tally, refund=refund), pairs(20))
+
+    simulation.run(scenario)
+    assert (tally.sent, tally.replied, tally.failed, refunds["request"]) == (0, 0, 20, 20)
+    assert simulation.lane.limiter.in_flight == 0

@@ -82,3 +82,19 @@ def test_requests_that_find_out_how_a_server_takes_schemas_are_counted(monkeypat
     report = pll.last_run()
     assert report is not None
     assert (sent, report.total.sent, report.total.retried, report.total.unenforced) == (4, 4, 0, 3)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_requests_that_find_out_how_a_server_takes_schemas_keep_to_the_budget(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator(answer=lambda _: "Yes.") as emulator:  # never an object: every form is tried
+        for variable, value in emulator.environ().items():
+            monkeypatch.setenv(variable, value)
+        asked = pll.llm("q", model="anthropic:my-own", returns=bool)
+        with pll.session(max_requests=most), pytest.raises(pll.BudgetError, match=f"max_requests={most} is reached"):
+            pl.DataFrame({"q": ["a"]}).select(asked)
+        assert emulator.stats().requests == most
+    report = pll.last_run()
+    assert report is not None
+    assert report.total.sent == most

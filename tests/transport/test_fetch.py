@@ -125,6 +125,19 @@ async def test_the_connection_goes_to_the_address_that_was_checked(loopback: Non
     assert f"\r\nhost: images.example.com:{here.port}\r\n" in head.lower()
 
 
+async def test_an_address_that_cannot_be_reached_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the IPv6 address of a host, where this machine has none."""
+    monkeypatch.setattr(module, "is_public", lambda address: address.startswith("127."))
+
+    async def resolver(host: str, port: int) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    async with site() as here:
+        hosts = (f"images.example.com:{here.port}",)
+        assert await fetch(f"http://{hosts[0]}/", hosts, resolver=resolver) == FILE
+    assert len(here.heads) == 1
+
+
 async def test_nothing_tells_who_asks(loopback: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret-0123\n")
@@ -147,11 +160,11 @@ async def test_nothing_tells_who_asks(loopback: None, monkeypatch: pytest.Monkey
     [
         "http://elsewhere.example/a", "http://images.example.com:8080/a", "http://a.images.example.com/a",
         "http://images.example.com.evil.example/a", "http://evil-images.example.com/a", "http://b.example.org/a",
-        "http://example.net/a", "http://images.example.com./a",
+        "http://example.net/a", "http://images.example.com./a", "http://c.example.com:443/a",
     ],
 )  # fmt: skip
 async def test_only_allowed_hosts(url: str) -> None:
-    hosts = checked_hosts(["images.example.com", "*.example.net", "b.example.org:8443"])
+    hosts = checked_hosts(["images.example.com", "*.example.net", "b.example.org:8443", "c.example.com:443"])
     with pytest.raises(FetchError, match="allow_urls"):
         await fetch(url, hosts, resolver=lambda _host, _port: pytest.fail("not even looked up"))
 
