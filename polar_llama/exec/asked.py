@@ -158,6 +158,11 @@ class Asked:
         claim.given_up = True
         claim.job.cancel()
 
+    def hurry(self, claim: Claim) -> None:
+        """Have a claim answered as it is: its stage has no further prompts that could share its requests."""
+        if self.question.ask.embedding and not claim.job.done:
+            self._dispatcher.hurry(claim.job)
+
     def answered(self) -> int:
         """How many prompts have come to something so far; from any thread."""
         before, claims = self._open

@@ -171,3 +171,7 @@ class Dispatcher(Protocol):
             prompts: The prompts, parallel to the keys.
         """
         ...
+
+    def hurry(self, job: Job) -> None:
+        """Wait for nothing more that could share the requests of a job, from any thread."""
+        ...

@@ -29,7 +29,7 @@ from polar_llama.providers.base import Failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from polar_llama.exec.base import Question
+    from polar_llama.exec.base import Job, Question
     from polar_llama.exec.inflight import Pair
     from polar_llama.providers.base import Response
 
@@ -70,6 +70,12 @@ class Engine:
         batch = Batch(question, len(keys), self._cancel)
         self._start(batch, self._claims.claim(batch, keys, prompts))
         return batch
+
+    def hurry(self, job: Job) -> None:
+        """Wait for nothing more that could share the requests of a job, from any thread."""
+        if isinstance(job, Batch):
+            with contextlib.suppress(RuntimeError):  # the loop has ended: the process is ending
+                self.background.call(self._hurry, job)
 
     def close(self) -> None:
         """Cancel what is in flight, store what came back, close the providers; prompt."""
@@ -121,6 +127,9 @@ class Engine:
 
     def _enqueue(self, batch: Batch, pairs: list[Pair]) -> None:
         self._lane(batch.question).add(batch, pairs)
+
+    def _hurry(self, batch: Batch) -> None:
+        self._lane(batch.question).hurry(batch.question)
 
     def _lane(self, question: Question) -> Lane:
         name = id(question.provider), question.ask.model

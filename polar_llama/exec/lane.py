@@ -21,7 +21,7 @@ from polar_llama.exec.limits import Limiter, strictest
 from polar_llama.exec.together import HOPELESS, Try, each, halves, send
 from polar_llama.exec.turns import Turns
 from polar_llama.exec.waiting import Waiting
-from polar_llama.providers.base import FATAL, HEALS, Failure, Response, Vectors
+from polar_llama.providers.base import HEALS, Failure, Response, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
     from polar_llama.providers.base import Provider
-
-SILENT = 4
-"""So many requests without any reply, one after the other, and nothing new is sent before one comes."""
 
 FORGET = 60.0
 """Seconds without work after which what was learned about a server's limits is forgotten."""
@@ -98,6 +95,11 @@ class Lane:
         self._agree_on_limits()
         self._pump()
 
+    def hurry(self, question: Question) -> None:
+        """Fill no further: nothing more comes of a call that could share its requests."""
+        self._turns.ripen(question)
+        self._pump()
+
     def stop(self, batch: Batch, failure: Failure) -> None:
         """Send nothing more of a batch: what waits has failed, what is in flight completes."""
         batch.stopped = failure
@@ -145,7 +147,7 @@ class Lane:
         while retries.heap or self._turns:
             now = self._loop.time()
             due = bool(retries.heap) and retries.heap[0][0] <= now
-            if not due and retries.heap and (not self._turns or self._silent >= SILENT):
+            if not due and retries.heap and (not self._turns or self._silent >= retry.SILENT):
                 self._wake(retries.heap[0][0])
                 return None
             attempt = retries.heap[0][2] if due else self._turns.peek()
@@ -271,11 +273,9 @@ class Lane:
             return False
         last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
         self._end_all(attempt, last)
-        if failure.kind in FATAL:
-            self._stop_all(Failure("stopped", f"not sent, because {self.provider.host} refused: {failure.message}"))
-        elif failure.kind == "network" and self._silent >= max(SILENT, limits.max_retries + 1):
-            why = f"cannot reach {self.provider.host} ({failure.message}); nothing more was sent to it"
-            self._stop_all(Failure("network", why))
+        hopeless = retry.hopeless(failure, self.provider.host, self._silent, limits.max_retries)
+        if hopeless is not None:
+            self._stop_all(hopeless)
         return False
 
     def _later(self, attempt: Try, at: float) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from polar_llama.providers.base import HEALS
-
-if TYPE_CHECKING:
-    from polar_llama.providers.base import Failure
+from polar_llama.providers.base import FATAL, HEALS, Failure
 
 FIRST = 0.5
 """Seconds: the widest first wait; each further one may be twice as long."""
@@ -22,6 +18,9 @@ SPREAD = 0.05
 PATIENCE = 120.0
 """Seconds: a server that asks for more is not waited for (OpenAI's SDK draws the same line)."""
 
+
+SILENT = 4
+"""So many requests without any reply, one after the other, and nothing new is sent before one comes."""
 
 _OVERLOADED = frozenset({429, 503, 529})
 
@@ -64,3 +63,19 @@ def given_up(failure: Failure, failures: int, max_retries: int) -> Failure:
     else:
         why = f"given up after {failures + 1} {'try' if failures == 0 else 'tries'}"
     return replace(failure, message=f"{failure.message} ({why})")
+
+
+def hopeless(failure: Failure, host: str, silence: int, max_retries: int) -> Failure | None:
+    """Why nothing more is sent to a provider after a request that was given up, or None.
+
+    Args:
+        failure: What happened.
+        host: Who was asked.
+        silence: So many requests before it, one after the other, had no reply at all.
+        max_retries: How often a request is sent again.
+    """
+    if failure.kind in FATAL:
+        return Failure("stopped", f"not sent, because {host} refused: {failure.message}")
+    if failure.kind == "network" and silence >= max(SILENT, max_retries + 1):
+        return Failure("network", f"cannot reach {host} ({failure.message}); nothing more was sent to it")
+    return None

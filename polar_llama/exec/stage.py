@@ -154,6 +154,8 @@ class Stage:
         frame = next(pieces, None)
         if frame is None:
             self._more = False
+            for asked, claim in self._asking:
+                asked.hurry(claim)
         elif self._heartbeat and frame.is_empty():
             return self._answered(self._ask(frame))
         else:

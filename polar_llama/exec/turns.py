@@ -1,12 +1,13 @@
 """What waits to be sent, in its order: calls take turns, so a short run need not wait for a long one.
 
 The batches of one call do not overtake each other: the first is done first and flows on. A request for
-embeddings is filled from as many of them as it takes; while more of them arrive, one that is not full waits.
+embeddings is filled from as many of them as it takes; while more of them may arrive, one that is not full waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from polar_llama.exec.together import Try, together
@@ -53,6 +54,12 @@ class Turns:
                 self._turns.append(line)
         if batch not in line:
             line.append(batch)
+
+    def ripen(self, question: Question) -> None:
+        """Let what waits of a call wait no longer."""
+        if question in self._arrived:
+            self._arrived[question] = -inf, -inf
+            self._next = None
 
     def pause(self, question: Question) -> None:
         """Let the other calls pass until `resume`."""

@@ -163,3 +163,20 @@ def test_a_refusal_for_good_ends_them_all() -> None:
     simulation.run(scenario)
     assert len(simulation.finished) == 150
     assert sizes(server) == [100, 50]
+
+
+def test_nobody_waits_for_what_does_not_come() -> None:
+    server = Embedder()
+    simulation = Simulation(server)
+    one = asking(server)
+
+    async def scenario(sim: Simulation) -> None:
+        for start in (0, 10):
+            batch = sim.batch(one, pairs(10, start))
+            sim.lane.hurry(one)
+            await asyncio.sleep(1.0)
+            assert batch.done
+        sim.batch(one, pairs(10, 20))
+
+    simulation.run(scenario)
+    assert [round(at, 3) for at in server.times] == [0.0, 1.0, 2.0 + LULL]
