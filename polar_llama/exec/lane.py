@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from polar_llama.exec import counting, retry
+from polar_llama.exec.agreed import agree
 from polar_llama.exec.base import Later
 from polar_llama.exec.fetching import Fetching
 from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
-from polar_llama.exec.limits import Limiter, strictest
+from polar_llama.exec.limits import Limiter
 from polar_llama.exec.together import HOPELESS, Try, each, halves, send
 from polar_llama.exec.turns import Turns
 from polar_llama.exec.waiting import Waiting
@@ -194,6 +195,7 @@ class Lane:
         self._pump()
 
     def _send(self, attempt: Try, now: float) -> Try:
+        attempt.guess = self.limiter.guess(attempt.size)
         attempt.generation = self.limiter.sent(now, attempt.size)
         attempt.sent_at = now
         counting.sent(attempt)
@@ -217,8 +219,9 @@ class Lane:
         now = self._loop.time()
         if reply.quota is not None:
             limiter.reported(reply.quota, now, attempt.size, attempt.reserved if isinstance(reply, Failure) else 0)
-        if (usage := counting.came(attempt, reply)) is not None:
-            limiter.used(usage.input + usage.output, attempt.size)
+        usage = counting.came(attempt, reply)
+        if usage is not None and limiter.used(usage.input + usage.output, attempt.guess):
+            self._wake(now)
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)
         self._silent = 0
@@ -298,4 +301,4 @@ class Lane:
     def _agree_on_limits(self) -> None:
         """Apply the strictest limits of the runs that are active now."""
         if self._active:
-            self.limiter.allow(*strictest(batch.question.limits for batch in self._active), self._loop.time())
+            agree(self.limiter, {batch.question: None for batch in self._active}, self._loop.time())

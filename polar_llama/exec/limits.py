@@ -25,9 +25,6 @@ from typing import TYPE_CHECKING
 from polar_llama.exec.pace import allowed, refilling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from polar_llama.exec.base import Limits
     from polar_llama.exec.pace import Bucket
     from polar_llama.providers.base import Quota
 
@@ -79,6 +76,7 @@ class Limiter:
         self._latency: float | None = None
         self._typical = 0.0
         self._reserve = 0.0
+        self._around = self._answer = 0.0
         self._is_paced = False
 
     def allow(self, cap: int | None, requests: int | None, tokens: int | None, now: float) -> None:
@@ -114,7 +112,7 @@ class Limiter:
                 at = max(at, bucket.ready(now))
         for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
             if bucket is not None:
-                at = max(at, bucket.ready(now, self._guess(size) + more))
+                at = max(at, bucket.ready(now, self.guess(size) + more))
         return at
 
     def sent(self, now: float, size: int = 0) -> int:
@@ -131,7 +129,7 @@ class Limiter:
                 bucket.take(now)
         for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
             if bucket is not None:
-                bucket.take(now, self._guess(size) + more)
+                bucket.take(now, self.guess(size) + more)
 
     def answered(self, generation: int, took: float) -> bool:
         """Count an answer; whether the limit has grown.
@@ -184,11 +182,21 @@ class Limiter:
         self.in_flight -= 1
         return False
 
-    def used(self, tokens: int, size: int) -> None:
-        """Correct the guess of a request's tokens, once the provider has counted them."""
+    def around(self, prompt: float, answer: float) -> None:
+        """Say what goes with every prompt, in tokens: before it, and as an answer, until answers were counted."""
+        self._around, self._answer = prompt, answer
+
+    def used(self, tokens: int, guessed: float) -> bool:
+        """Correct the guess of a request's tokens, once the provider has counted them; whether there is more room now.
+
+        Args:
+            tokens: What was counted.
+            guessed: What `guess` gave when the request was sent.
+        """
         if self._tokens is not None:
-            self._tokens.take(self._tokens.at, tokens - self._guess(size))
+            self._tokens.take(self._tokens.at, tokens - guessed)
         self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
+        return self._tokens is not None and tokens < guessed
 
     def reported(self, quota: Quota, now: float, size: int = 0, most: int = 0) -> None:
         """Keep to the pace at which an allowance refills that the provider reports as spent.
@@ -206,7 +214,7 @@ class Limiter:
             most: Tokens that the answer might have had, if the request failed.
         """
         if quota.tokens_remaining is not None and quota.requests_remaining != 0:
-            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self._guess(size), most))
+            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self.guess(size), most))
         flying = self.in_flight
         self._request_quota = refilling(
             self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
@@ -226,8 +234,14 @@ class Limiter:
         buckets = (self._requests, self._request_quota, self._tokens, self._token_quota)
         self._is_paced = any(bucket is not None for bucket in buckets)
 
-    def _guess(self, size: int) -> float:
-        return max(self._typical, size / 4)
+    def guess(self, size: int) -> float:
+        """Tokens of a request that has yet to be counted.
+
+        Args:
+            size: The characters of its prompt.
+        """
+        read = size / 4 + self._around
+        return max(self._typical, read) if self._typical else read + self._answer
 
     @property
     def _doubling(self) -> bool:
@@ -278,10 +292,3 @@ class Limiter:
         self._generation += 1
         self._pressure = 0.0
         self._refusals = self._calm = 0
-
-
-def strictest(every: Iterable[Limits]) -> tuple[int | None, int | None, int | None]:
-    """The least that any run allows: requests at once, requests a minute, tokens a minute."""
-    rows = [(limits.max_concurrency, limits.requests_per_minute, limits.tokens_per_minute) for limits in every]
-    at_once, requests, tokens = (min(filter(None, column), default=None) for column in zip(*rows, strict=True))
-    return at_once, requests, tokens

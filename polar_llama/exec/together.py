@@ -39,6 +39,7 @@ class Try:
     prompt: str | None = None
     repair: tuple[str, str] | None = None
     generation: int = 0
+    guess: float = 0.0
     sent_at: float = 0.0
     size: int = field(init=False)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from polar_llama.providers.base import Ask, Usage
 
 BYTES_A_TOKEN = 4
@@ -133,3 +135,13 @@ class Calibration:
 
 CALIBRATION = Calibration()
 """What this process has seen."""
+
+
+def most_around(asks: Mapping[Ask, str]) -> tuple[float, float]:
+    """The most tokens that go with a prompt of some calls: around it, and as its answer.
+
+    Args:
+        asks: What the calls share with their requests, and their providers' identities; one at least.
+    """
+    answers = (CALIBRATION.answer(identity, ask, short=False) for ask, identity in asks.items())
+    return max(map(overhead, asks)) / BYTES_A_TOKEN, max(answers)

@@ -423,3 +423,35 @@ def test_what_was_not_sent_is_not_counted() -> None:
     simulation.run(scenario)
     assert (tally.sent, tally.replied, tally.failed, refunds["request"]) == (0, 0, 20, 20)
     assert simulation.lane.limiter.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "system", "max_tokens"), [(6_000, None, None), (6_000, 8_000, None), (2_000, 0, 500)]
+)
+def test_no_minute_holds_more_tokens_than_are_allowed(limit: int, system: int | None, max_tokens: int | None) -> None:
+    """From the first request on, when nothing was counted yet: what goes with every prompt is known."""
+    tokens = 68 + (system or 0) // 4
+    server = Server(latency=0.5, answer=lambda _: Response("x", Usage(tokens - 60, 60)))
+    simulation = Simulation(server)
+    ask = Ask(f"model of {limit} and {system}", system="x" * (system or 0), max_tokens=max_tokens)
+
+    async def scenario(sim: Simulation) -> None:
+        limits = Limits(tokens_per_minute=limit)
+        sim.batch(question(server, ask=ask, limits=limits), [(b"%d" % i, f"{i}".zfill(32)) for i in range(100)])
+
+    took = simulation.run(scenario)
+    times = server.times
+    assert max(sum(start <= at < start + 60 for at in times) * tokens for start in times) <= max(limit, tokens)
+    assert took < 1.1 * (100 * tokens / limit * 60) + 30
+
+
+def test_room_that_was_guessed_away_is_used_at_once() -> None:
+    """Answers turn out to be a hundredth of `max_tokens`."""
+    server = Server(latency=5.0, answer=lambda _: Response("x", Usage(8, 40)))
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        ask = Ask("m", max_tokens=4_000)
+        sim.batch(question(server, ask=ask, limits=Limits(tokens_per_minute=6_000)), pairs(100))
+
+    assert simulation.run(scenario) < 70

@@ -173,7 +173,8 @@ def test_the_allowance_is_used(per_minute: int) -> None:
 def test_tokens_are_guessed_and_corrected() -> None:
     limiter = Limiter()
     limiter.allow(100, None, 6_000, 0.0)
+    guess = limiter.guess(40)
     limiter.sent(0.0, 40)
-    limiter.used(500, 40)
+    limiter.used(500, guess)
     assert limiter.ready(0.0, 40) > 4.0
     assert limiter.ready(20.0, 40) == 20.0
