@@ -117,10 +117,6 @@ class Lane:
         for batch in [b for b in self._active if b.question is question]:
             self.stop(batch, failure)
 
-    def _stop_all(self, failure: Failure) -> None:
-        for question in {batch.question: None for batch in self._active}:
-            self.stop_question(question, failure)
-
     def _pump(self) -> None:
         while (attempt := self._next()) is not None:
             self._spawn(self._work(attempt))
@@ -183,20 +179,20 @@ class Lane:
                 continue
             refusal = question.again()
             if refusal is None:
-                self.limiter.spent(now, attempt.size)
+                self.limiter.spend(now, attempt.size)
                 counting.further(attempt)
             return refusal
         return attempt.batch.stopped
 
     def _go_on(self, question: Question, held: list[Try]) -> None:
         for attempt in held:
-            self._later(attempt, self._loop.time())
+            self._retries.push(attempt, self._loop.time())
         self._turns.resume(question)
         self._pump()
 
     def _send(self, attempt: Try, now: float) -> Try:
-        attempt.guess = self.limiter.guess(attempt.size)
         attempt.generation = self.limiter.sent(now, attempt.size)
+        attempt.spent = self.limiter.spent
         attempt.sent_at = now
         counting.sent(attempt)
         return attempt
@@ -220,7 +216,7 @@ class Lane:
         if reply.quota is not None:
             limiter.reported(reply.quota, now, attempt.size, attempt.reserved if isinstance(reply, Failure) else 0)
         usage = counting.came(attempt, reply)
-        if usage is not None and limiter.used(usage.input + usage.output, attempt.guess):
+        if usage is not None and limiter.used(usage.input + usage.output, attempt.spent):
             self._wake(now)
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)
@@ -237,7 +233,7 @@ class Lane:
         if isinstance(value, Invalid):
             if attempt.repair is None and batch.stopped is None:
                 attempt.repair = reply.text, value.problem
-                self._later(attempt, now)
+                self._retries.push(attempt, now)
                 return grown
             value = invalid(value.problem, reply)
         self._end(batch, attempt.pairs[0][0], value, None if isinstance(value, Failure) else reply)
@@ -267,22 +263,20 @@ class Lane:
             self.limiter.dropped()
         if delay is not None and batch.stopped is None:
             attempt.failures += 1
-            self._later(attempt, now + delay)
+            self._retries.push(attempt, now + delay)
             return False
         if failure.kind == "bad_request" and len(attempt.pairs) > 1 and self._refused < HOPELESS and not batch.stopped:
             self._refused += 1
             for half in halves(attempt):
-                self._later(half, now)
+                self._retries.push(half, now)
             return False
         last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
         self._end_all(attempt, last)
         hopeless = retry.hopeless(failure, self.provider.host, self._silent, limits.max_retries)
         if hopeless is not None:
-            self._stop_all(hopeless)
+            for question in {batch.question: None for batch in self._active}:
+                self.stop_question(question, hopeless)
         return False
-
-    def _later(self, attempt: Try, at: float) -> None:
-        self._retries.push(attempt, at)
 
     def _end_all(self, attempt: Try, value: object) -> None:
         for key, _ in attempt.pairs:

@@ -23,9 +23,11 @@ from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from polar_llama.exec.pace import allowed, refilling
+from polar_llama.exec.token_pace import tokens_allowed
 
 if TYPE_CHECKING:
     from polar_llama.exec.pace import Bucket
+    from polar_llama.exec.token_pace import Entry, TokenPace
     from polar_llama.providers.base import Quota
 
 START = 16
@@ -51,14 +53,21 @@ UNKNOWN = 1.0
 
 
 class Limiter:
-    """The limits of one provider and model, shared by every run of the process."""
+    """The limits of one provider and model, shared by every run of the process.
+
+    Attributes:
+        limit: How many requests may be in flight.
+        in_flight: How many are.
+        spent: What the request that was sent last takes of the user's tokens a minute, for `used`.
+    """
 
     def __init__(self) -> None:
         self.limit = START
         self.in_flight = 0
+        self.spent: Entry | None = None
         self._cap: int | None = None
         self._requests: Bucket | None = None
-        self._tokens: Bucket | None = None
+        self._tokens: TokenPace | None = None
         self._request_quota: Bucket | None = None
         self._token_quota: Bucket | None = None
         self._paused = -inf
@@ -86,7 +95,7 @@ class Limiter:
             start = START if cap is None else cap
             self.limit = max(1, int(min(max(self.limit, start), cap or MOST, self._ceiling)))
         self._requests = allowed(self._requests, requests, now)
-        self._tokens = allowed(self._tokens, tokens, now)
+        self._tokens = tokens_allowed(self._tokens, tokens, now)
         self._note()
 
     def ready(self, now: float, size: int = 0) -> float:
@@ -110,26 +119,29 @@ class Limiter:
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 at = max(at, bucket.ready(now))
-        for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
-            if bucket is not None:
-                at = max(at, bucket.ready(now, self.guess(size) + more))
+        guess = self._guess(size)
+        if self._tokens is not None:
+            at = max(at, self._tokens.ready(now, guess))
+        if self._token_quota is not None:
+            at = max(at, self._token_quota.ready(now, guess + self._reserve))
         return at
 
     def sent(self, now: float, size: int = 0) -> int:
         """Count a request as sent; gives the generation to hand back with its outcome."""
         self.in_flight += 1
         if self._is_paced:
-            self.spent(now, size)
+            self.spend(now, size)
         return self._generation
 
-    def spent(self, now: float, size: int = 0) -> None:
+    def spend(self, now: float, size: int = 0) -> None:
         """The same for a request that takes the place of one in flight."""
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 bucket.take(now)
-        for bucket, more in ((self._tokens, 0.0), (self._token_quota, self._reserve)):
-            if bucket is not None:
-                bucket.take(now, self.guess(size) + more)
+        guess = self._guess(size)
+        if self._token_quota is not None:
+            self._token_quota.take(now, guess + self._reserve)
+        self.spent = None if self._tokens is None else self._tokens.take(now, guess)
 
     def answered(self, generation: int, took: float) -> bool:
         """Count an answer; whether the limit has grown.
@@ -186,17 +198,18 @@ class Limiter:
         """Say what goes with every prompt, in tokens: before it, and as an answer, until answers were counted."""
         self._around, self._answer = prompt, answer
 
-    def used(self, tokens: int, guessed: float) -> bool:
+    def used(self, tokens: int, spent: Entry | None) -> bool:
         """Correct the guess of a request's tokens, once the provider has counted them; whether there is more room now.
 
         Args:
             tokens: What was counted.
-            guessed: What `guess` gave when the request was sent.
+            spent: What `spent` was when the request was sent.
         """
-        if self._tokens is not None:
-            self._tokens.take(self._tokens.at, tokens - guessed)
+        roomier = spent is not None and tokens < spent.amount
+        if self._tokens is not None and spent is not None:
+            self._tokens.correct(spent, tokens)
         self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
-        return self._tokens is not None and tokens < guessed
+        return roomier
 
     def reported(self, quota: Quota, now: float, size: int = 0, most: int = 0) -> None:
         """Keep to the pace at which an allowance refills that the provider reports as spent.
@@ -214,7 +227,7 @@ class Limiter:
             most: Tokens that the answer might have had, if the request failed.
         """
         if quota.tokens_remaining is not None and quota.requests_remaining != 0:
-            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self.guess(size), most))
+            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self._guess(size), most))
         flying = self.in_flight
         self._request_quota = refilling(
             self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
@@ -234,12 +247,7 @@ class Limiter:
         buckets = (self._requests, self._request_quota, self._tokens, self._token_quota)
         self._is_paced = any(bucket is not None for bucket in buckets)
 
-    def guess(self, size: int) -> float:
-        """Tokens of a request that has yet to be counted.
-
-        Args:
-            size: The characters of its prompt.
-        """
+    def _guess(self, size: int) -> float:
         read = size / 4 + self._around
         return max(self._typical, read) if self._typical else read + self._answer
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
+    from polar_llama.exec.token_pace import Entry
     from polar_llama.providers.base import Embeds, Provider, Vectors
 
 HOPELESS = 16
@@ -39,7 +40,7 @@ class Try:
     prompt: str | None = None
     repair: tuple[str, str] | None = None
     generation: int = 0
-    guess: float = 0.0
+    spent: Entry | None = None
     sent_at: float = 0.0
     size: int = field(init=False)
 

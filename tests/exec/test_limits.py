@@ -139,7 +139,7 @@ def test_a_spent_allowance_is_waited_for_and_a_smaller_one_is_not() -> None:
     assert 0.05 < limiter.ready(0.0) < 0.07  # a hundred in six seconds
     limiter.reported(Quota(requests_limit=100, requests_remaining=20, requests_reset=5.0), 0.1)
     assert limiter.ready(0.1) == 0.1
-    limiter.used(500, 0)
+    limiter.used(500, None)
     limiter.reported(Quota(tokens_limit=1000, tokens_remaining=300, tokens_reset=10.0), 0.1)
     assert 1.0 <= limiter.ready(0.1) < 6.0
 
@@ -173,8 +173,7 @@ def test_the_allowance_is_used(per_minute: int) -> None:
 def test_tokens_are_guessed_and_corrected() -> None:
     limiter = Limiter()
     limiter.allow(100, None, 6_000, 0.0)
-    guess = limiter.guess(40)
     limiter.sent(0.0, 40)
-    limiter.used(500, guess)
+    limiter.used(500, limiter.spent)
     assert limiter.ready(0.0, 40) > 4.0
     assert limiter.ready(20.0, 40) == 20.0
