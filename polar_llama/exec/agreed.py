@@ -24,7 +24,7 @@ def agree(limiter: Limiter, questions: Collection[Question], now: float) -> None
     at_once, requests, tokens = strictest(question.limits for question in questions)
     limiter.allow(at_once, requests, tokens, now)
     if tokens is not None:
-        limiter.around(*most_around({question.ask: question.provider.identity for question in questions}))
+        limiter.guess.around(*most_around({question.ask: question.provider.identity for question in questions}))
 
 
 def strictest(every: Iterable[Limits]) -> tuple[int | None, int | None, int | None]:

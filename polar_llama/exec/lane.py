@@ -74,7 +74,7 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = inf
         self._silent = self._refused = 0
-        self._idle_since = loop.time()
+        self._idle_since = self._answered_at = loop.time()
 
     @property
     def busy(self) -> bool:
@@ -220,7 +220,7 @@ class Lane:
             self._wake(now)
         if isinstance(reply, Failure):
             return self._failed(attempt, reply, now)
-        self._silent = 0
+        self._silent, self._answered_at = 0, now
         if isinstance(reply, Vectors):
             return self._embedded(attempt, reply, now)
         try:
@@ -256,9 +256,12 @@ class Lane:
         batch, limits = attempt.batch, attempt.batch.question.limits
         if failure.sent:
             self._silent = self._silent + 1 if failure.kind == "network" else 0
-        delay = retry.wait(failure, attempt.failures, limits.max_retries, self._random())
+        refused = retry.is_refusal(failure)
+        if refused:
+            attempt.refuse(now, self._answered_at, retry.EXCUSED * limits.max_retries)
+        delay = retry.wait(failure, attempt.failures - attempt.excused, limits.max_retries, self._random())
         if failure.kind in HEALS:
-            self.limiter.failed(attempt.generation, now, delay or 0.0, refused=retry.is_refusal(failure))
+            self.limiter.failed(attempt.generation, now, delay or 0.0, refused=refused)
         else:
             self.limiter.dropped()
         if delay is not None and batch.stopped is None:
@@ -270,8 +273,8 @@ class Lane:
             for half in halves(attempt):
                 self._retries.push(half, now)
             return False
-        last = batch.stopped if delay is not None else retry.given_up(failure, attempt.failures, limits.max_retries)
-        self._end_all(attempt, last)
+        given_up = retry.given_up(failure, attempt.failures, limits.max_retries)
+        self._end_all(attempt, given_up if delay is None else batch.stopped)
         hopeless = retry.hopeless(failure, self.provider.host, self._silent, limits.max_retries)
         if hopeless is not None:
             for question in {batch.question: None for batch in self._active}:

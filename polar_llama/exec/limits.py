@@ -23,7 +23,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from polar_llama.exec.pace import allowed, refilling
-from polar_llama.exec.token_pace import tokens_allowed
+from polar_llama.exec.token_pace import TokenGuess, tokens_allowed
 
 if TYPE_CHECKING:
     from polar_llama.exec.pace import Bucket
@@ -58,6 +58,7 @@ class Limiter:
     Attributes:
         limit: How many requests may be in flight.
         in_flight: How many are.
+        guess: How many tokens a request takes.
         spent: What the request that was sent last takes of the user's tokens a minute, for `used`.
     """
 
@@ -83,9 +84,8 @@ class Limiter:
         self._patience = PATIENCE
         self._calm = 0
         self._latency: float | None = None
-        self._typical = 0.0
+        self.guess = TokenGuess()
         self._reserve = 0.0
-        self._around = self._answer = 0.0
         self._is_paced = False
 
     def allow(self, cap: int | None, requests: int | None, tokens: int | None, now: float) -> None:
@@ -119,7 +119,7 @@ class Limiter:
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 at = max(at, bucket.ready(now))
-        guess = self._guess(size)
+        guess = self.guess.of(size)
         if self._tokens is not None:
             at = max(at, self._tokens.ready(now, guess))
         if self._token_quota is not None:
@@ -138,7 +138,7 @@ class Limiter:
         for bucket in (self._requests, self._request_quota):
             if bucket is not None:
                 bucket.take(now)
-        guess = self._guess(size)
+        guess = self.guess.of(size)
         if self._token_quota is not None:
             self._token_quota.take(now, guess + self._reserve)
         self.spent = None if self._tokens is None else self._tokens.take(now, guess)
@@ -179,6 +179,9 @@ class Limiter:
             heapq.heappush(self._held, now + min(self._latency or UNKNOWN, delay))
         if not refused or generation != self._generation:
             return
+        if self.limit == 1 and self._ceiling < inf:
+            self._paused = max(self._paused, now + delay)
+            return
         self._pressure += 1
         self._refusals += 1
         if self._step:
@@ -194,10 +197,6 @@ class Limiter:
         self.in_flight -= 1
         return False
 
-    def around(self, prompt: float, answer: float) -> None:
-        """Say what goes with every prompt, in tokens: before it, and as an answer, until answers were counted."""
-        self._around, self._answer = prompt, answer
-
     def used(self, tokens: int, spent: Entry | None) -> bool:
         """Correct the guess of a request's tokens, once the provider has counted them; whether there is more room now.
 
@@ -208,7 +207,7 @@ class Limiter:
         roomier = spent is not None and tokens < spent.amount
         if self._tokens is not None and spent is not None:
             self._tokens.correct(spent, tokens)
-        self._typical = tokens if not self._typical else self._typical + (tokens - self._typical) / 16
+        self.guess.learn(tokens)
         return roomier
 
     def reported(self, quota: Quota, now: float, size: int = 0, most: int = 0) -> None:
@@ -227,12 +226,12 @@ class Limiter:
             most: Tokens that the answer might have had, if the request failed.
         """
         if quota.tokens_remaining is not None and quota.requests_remaining != 0:
-            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self._guess(size), most))
+            self._reserve = max(self._reserve, min(quota.tokens_remaining + 1 - self.guess.of(size), most))
         flying = self.in_flight
         self._request_quota = refilling(
             self._request_quota, quota.requests_limit, quota.requests_remaining, quota.requests_reset, (1, flying), now
         )
-        need = max(1.0, self._typical) + self._reserve
+        need = max(1.0, self.guess.typical) + self._reserve
         self._token_quota = refilling(
             self._token_quota,
             quota.tokens_limit,
@@ -246,10 +245,6 @@ class Limiter:
     def _note(self) -> None:
         buckets = (self._requests, self._request_quota, self._tokens, self._token_quota)
         self._is_paced = any(bucket is not None for bucket in buckets)
-
-    def _guess(self, size: int) -> float:
-        read = size / 4 + self._around
-        return max(self._typical, read) if self._typical else read + self._answer
 
     @property
     def _doubling(self) -> bool:

@@ -22,6 +22,10 @@ PATIENCE = 120.0
 SILENT = 4
 """So many requests without any reply, one after the other, and nothing new is sent before one comes."""
 
+EXCUSED = 4
+"""A server with a limit answers some and refuses others: so many times `max_retries` is a request refused, while others
+are answered, without using up its tries."""
+
 _OVERLOADED = frozenset({429, 503, 529})
 
 
@@ -38,14 +42,14 @@ def wait(failure: Failure, failures: int, max_retries: int, draw: float) -> floa
 
     Args:
         failure: What happened.
-        failures: How often this request had failed before.
+        failures: How often this request had failed before, as far as that counts.
         max_retries: How often a request is sent again.
         draw: A random number in [0, 1).
     """
     if failure.kind not in HEALS or failures >= max_retries:
         return None
     if failure.retry_after is None:
-        return draw * min(LONGEST, FIRST * 2.0 ** min(failures, 16))
+        return draw * min(LONGEST, FIRST * 2.0 ** max(0, min(failures, 16)))
     if failure.retry_after > PATIENCE:
         return None
     return max(0.0, failure.retry_after) * (1 + SPREAD * draw)

@@ -30,6 +30,9 @@ class Try:
         batch: Whose it is; of several, whose the first text is.
         pairs: Keys and texts.
         owners: Key to batch, for the texts of embeddings, which may be of several batches of one question; else None.
+        failures: How often it has failed.
+        excused: How often of these it was refused while the server answered others.
+        refused_at: When it was refused last.
         prompt: The prompt with the bytes of its images, where those had to be fetched.
     """
 
@@ -37,6 +40,8 @@ class Try:
     pairs: list[Pair]
     owners: dict[bytes, Batch] | None = None
     failures: int = 0
+    excused: int = 0
+    refused_at: float = 0.0
     prompt: str | None = None
     repair: tuple[str, str] | None = None
     generation: int = 0
@@ -59,6 +64,11 @@ class Try:
     def owner(self, key: bytes) -> Batch:
         """Whose a text is."""
         return self.batch if self.owners is None else self.owners[key]
+
+    def refuse(self, now: float, answered_at: float, most: int) -> None:
+        """Note a refusal; it does not count as a try where others were answered since the last one, `most` times."""
+        self.excused += self.excused < most and answered_at > self.refused_at
+        self.refused_at = now
 
     def leave(self, batch: Batch) -> list[bytes]:
         """Take a batch's texts out; their keys."""

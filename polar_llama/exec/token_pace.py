@@ -8,6 +8,32 @@ from dataclasses import dataclass
 from polar_llama.exec.pace import MINUTE, ROUNDING, Bucket
 
 
+class TokenGuess:
+    """How many tokens a request takes that has yet to be counted.
+
+    Attributes:
+        typical: What requests have taken so far, on average; 0.0 until one was counted.
+    """
+
+    __slots__ = ("_answer", "_around", "typical")
+
+    def __init__(self) -> None:
+        self.typical = self._around = self._answer = 0.0
+
+    def of(self, size: int) -> float:
+        """Tokens of a request whose prompt has so many characters."""
+        read = size / 4 + self._around
+        return max(self.typical, read) if self.typical else read + self._answer
+
+    def around(self, prompt: float, answer: float) -> None:
+        """Say what goes with every prompt, in tokens: around it, and as an answer, until answers were counted."""
+        self._around, self._answer = prompt, answer
+
+    def learn(self, tokens: int) -> None:
+        """Learn from a request that was counted."""
+        self.typical = tokens if not self.typical else self.typical + (tokens - self.typical) / 16
+
+
 @dataclass(slots=True)
 class Entry:
     """What was taken, and when."""

@@ -455,3 +455,41 @@ def test_room_that_was_guessed_away_is_used_at_once() -> None:
         sim.batch(question(server, ask=ask, limits=Limits(tokens_per_minute=6_000)), pairs(100))
 
     assert simulation.run(scenario) < 70
+
+
+class Bucketed(Server):
+    """Has `limit` tokens a minute, of which a request takes 88; says nothing of what is left, as Gemini."""
+
+    limit = 6_000
+    left = 6_000.0
+    at = 0.0
+
+    async def complete(self, request: Request) -> Response | Failure:
+        await asyncio.sleep(self.latency / 10)
+        now = asyncio.get_running_loop().time()
+        self.left, self.at = min(self.limit, self.left + (now - self.at) * self.limit / 60), now
+        if self.left < 88:
+            self.asked += 1
+            wait = None if self.retry_after is None else (88 - self.left) * 60 / self.limit
+            return Failure("rate_limited", "too many tokens", status=429, retry_after=wait)
+        self.left -= 88
+        return await super().complete(request)
+
+
+@pytest.mark.parametrize("latency", [0.1, 1.0])
+@pytest.mark.parametrize("says", [1.0, None])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_server_that_is_asked_too_much_answers_every_row_in_the_end(
+    latency: float, says: float | None, seed: int
+) -> None:
+    """A request that is refused while others are answered was unlucky, not wrong."""
+    took, simulation, _ = simulate(Bucketed(latency=latency, retry_after=says), 150, Limits(), seed)
+    assert not [value for _, _, value in simulation.finished if isinstance(value, Failure)]
+    assert took < 1.15 * (150 * 88 - 6_000) / 100
+
+
+@pytest.mark.parametrize(("retries", "tries"), [(0, 1), (2, 3)])
+def test_refusals_use_up_the_tries_where_nothing_is_answered(retries: int, tries: int) -> None:
+    _, simulation, tally = simulate(Server(capacity=0), 10, Limits(max_retries=retries))
+    assert all(isinstance(value, Failure) for _, _, value in simulation.finished)
+    assert tally.sent == 10 * tries
