@@ -102,7 +102,7 @@ def session(**settings: Any) -> Iterator[None]:
         _session.reset(token)
 
 
-def current(environ: Mapping[str, str] = os.environ) -> Settings:
+def current() -> Settings:
     """The settings in force for the calling thread, as a snapshot.
 
     Raises:
@@ -110,8 +110,8 @@ def current(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     found: dict[str, Any] = {}
     for key in sorted(_KEYS - {"http_client"}):
-        text = environ.get(f"POLAR_LLAMA_{key.upper()}")
-        if text:
+        # No name here is bound to the environment: tools that report errors show local variables.
+        if text := os.environ.get(f"POLAR_LLAMA_{key.upper()}"):
             found[key] = _from_text(key, text)
     merged = {**_checked(found), **_configured, **(_session.get() or {})}
     return replace(Settings(), **{k: v for k, v in merged.items() if v is not None})

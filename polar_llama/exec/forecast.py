@@ -18,7 +18,7 @@ from polar_llama.exec import record
 from polar_llama.exec.calls import named, shared_by_all_rows
 from polar_llama.exec.keys import Keyer
 from polar_llama.exec.packing import Packing, room_of
-from polar_llama.exec.pool import silent_provider, without_secrets
+from polar_llama.exec.pool import silent_provider
 from polar_llama.exec.price import price
 from polar_llama.exec.splice import distinct
 from polar_llama.exec.tokens import CALIBRATION, guess, overhead, sized
@@ -113,13 +113,13 @@ class Forecast:
 
     Args:
         settings: The settings the run would have.
-        environ: The environment; credentials are neither needed nor read.
+        environ: The environment, without credentials, which are not needed.
         calibration: How tokens are guessed.
     """
 
     def __init__(self, settings: Settings, environ: Mapping[str, str], calibration: Calibration = CALIBRATION) -> None:
         self.settings = settings
-        self._environ = without_secrets(environ)
+        self._environ = environ
         self._calibration = calibration
         self._lock = threading.Lock()
         self._calls: dict[Call, _Asked] = {}

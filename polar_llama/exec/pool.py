@@ -30,9 +30,25 @@ MOST = 64
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 
 
-def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+class Environment(dict[str, str]):
+    """A copy of the environment without variables that are named like credentials.
+
+    It does not show the others either: tools that report errors show local variables, and any may hold a password.
+    """
+
+    def __repr__(self) -> str:
+        """How many there are."""
+        return f"<environment of {len(self)} variables>"
+
+
+def without_secrets(environ: Mapping[str, str]) -> Environment:
     """A copy of the environment without variables that are named like credentials."""
-    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
+    return Environment({name: value for name, value in environ.items() if not _SECRET.search(name)})
+
+
+def environment() -> Environment:
+    """The environment of this process, without credentials."""
+    return without_secrets(os.environ)
 
 
 class _Watched(Mapping[str, str]):

@@ -73,7 +73,7 @@ class Run:
 
         Args:
             settings: A snapshot of the settings.
-            environ: The environment; credentials are left out of what is kept of it.
+            environ: The environment, best from `pool.environment`; credentials are left out of what is kept of it.
             engine: Gives the dispatcher when the first call needs it.
             clock: Gives seconds.
         """
@@ -254,6 +254,6 @@ def start_run(settings: Settings, environ: Mapping[str, str]) -> Run:
 
     Args:
         settings: A snapshot of the settings.
-        environ: The environment; what is kept of it holds no credentials.
+        environ: The environment, best from `pool.environment`; what is kept of it holds no credentials.
     """
     return Run(settings, environ)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from polar_llama import settings
 from polar_llama.errors import ConfigurationError, PlanError
+from polar_llama.exec.pool import environment
 from polar_llama.frame.estimating import estimated
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.leaf import below
@@ -113,4 +113,4 @@ def estimate(frame: pl.LazyFrame) -> pl.DataFrame:
         PlanError: If the query cannot be planned, or calls inside a native query cannot be looked at.
         polars.exceptions.PolarsError: What Polars says of the query.
     """
-    return estimated(frame, settings.current(), os.environ)
+    return estimated(frame, settings.current(), environment())

@@ -7,13 +7,13 @@ scope that claims the tokens of its frames, and a leaf looks for the scope that 
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from polar_llama.errors import PolarLlamaError
+from polar_llama.exec.pool import environment
 from polar_llama.exec.report import publish
 from polar_llama.exec.run import start_run
 from polar_llama.planner.nodes import Scan
@@ -73,7 +73,7 @@ class Scope:
         """Its run, started when it is first needed."""
         with _lock:
             if self._run is None:
-                self._run = start_run(self.settings, os.environ)
+                self._run = start_run(self.settings, environment())
             return self._run
 
     def enter(self) -> None:

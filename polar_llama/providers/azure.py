@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.endpoint import endpoint
-from polar_llama.providers.openai import ChatProvider, Dialect
+from polar_llama.providers.openai import ChatProvider
+from polar_llama.providers.openai_dialect import Dialect
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Ask, Connection, Provider
@@ -23,13 +24,12 @@ def create(connection: Connection) -> Provider:
     Raises:
         ConfigurationError: If the endpoint is not set or wrong, or there is neither a key nor a token.
     """
-    given = (connection.environ.get("AZURE_OPENAI_ENDPOINT") or "").strip().rstrip("/")
-    if not given:
+    if not _resource(connection):
         raise ConfigurationError(
             "AZURE_OPENAI_ENDPOINT is not set. Set it to the address of your resource, such as "
             "https://my-resource.openai.azure.com, and AZURE_OPENAI_API_KEY to its key"
         )
-    at = endpoint(given.removesuffix("/openai/v1").removesuffix("/openai"), "AZURE_OPENAI_ENDPOINT")
+    at = endpoint(_resource(connection), "AZURE_OPENAI_ENDPOINT")
     token = (connection.secret("AZURE_OPENAI_AD_TOKEN") or "").strip()
     if not token and not (connection.secret("AZURE_OPENAI_API_KEY") or "").strip():
         raise ConfigurationError(f"AZURE_OPENAI_API_KEY is not set, and {at.host} wants a key")
@@ -41,6 +41,11 @@ def create(connection: Connection) -> Provider:
         needs_key=True,
     )
     return AzureProvider(at, dialect, connection, (connection.environ.get("OPENAI_API_VERSION") or "").strip())
+
+
+def _resource(connection: Connection) -> str:
+    given = (connection.environ.get("AZURE_OPENAI_ENDPOINT") or "").strip().rstrip("/")
+    return given.removesuffix("/openai/v1").removesuffix("/openai")
 
 
 class AzureProvider(ChatProvider):

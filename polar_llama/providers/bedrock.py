@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polar_llama.providers.base import Ask, Connection, Provider, Request, Response, Room, Vectors
+    from polar_llama.providers.endpoint import Endpoint
     from polar_llama.providers.errors import Problem
     from polar_llama.providers.forms import Form
     from polar_llama.providers.wire import Shared
@@ -70,8 +71,11 @@ def create(connection: Connection) -> Provider:
         raise ConfigurationError("AWS_PROFILE names a profile that is not in the AWS configuration files") from None
     if not region:
         raise ConfigurationError("no AWS region is set. Set AWS_REGION, such as AWS_REGION=us-east-1")
-    url = environ.get("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") or environ.get("AWS_ENDPOINT_URL")
-    return BedrockProvider(session, region.strip(), url, connection)
+    region = region.strip()
+    names = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL")
+    name = next((name for name in names if environ.get(name)), "")
+    at = endpoint(environ.get(name) or f"https://bedrock-runtime.{region}.amazonaws.com", name or "AWS_REGION")
+    return BedrockProvider(session, region, at, connection, own=bool(name))
 
 
 class BedrockProvider:
@@ -80,19 +84,26 @@ class BedrockProvider:
     Args:
         session: Finds credentials that are not in the environment.
         region: The region.
-        url: Where to send instead of the region's own endpoint.
+        at: Where it is.
         connection: Reads credentials when a client is made.
+        own: Whether that is another place than the region's own.
     """
 
     wants_bytes = True
 
     def __init__(
-        self, session: aiobotocore.session.AioSession, region: str, url: str | None, connection: Connection
+        self,
+        session: aiobotocore.session.AioSession,
+        region: str,
+        at: Endpoint,
+        connection: Connection,
+        *,
+        own: bool,
     ) -> None:
-        at = endpoint(url or f"https://bedrock-runtime.{region}.amazonaws.com", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
         self.identity = f"bedrock-converse {at.shown}"
         self.host = at.host
-        self._session, self._region, self._url, self._connection = session, region, url, connection
+        self._session, self._region, self._connection = session, region, connection
+        self._url = at.url("") if own else None
         session.register_component("data_loader", _data())
         loaded = _data().load_service_model("bedrock-runtime", "service-2")
         self._shape = ServiceModel(loaded, "bedrock-runtime").operation_model("Converse").input_shape

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from polar_llama.providers.endpoint import endpoint
-from polar_llama.providers.openai import ChatProvider, Dialect
+from polar_llama.providers.openai import ChatProvider
+from polar_llama.providers.openai_dialect import Dialect
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Connection, Provider

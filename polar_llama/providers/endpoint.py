@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from polar_llama.errors import ConfigurationError
 
@@ -42,12 +42,9 @@ def endpoint(base_url: str, variable: str) -> Endpoint:
     >>> endpoint("https://me:pass@Example.com:8443/v1/?key=k", "OPENAI_BASE_URL").shown
     'https://example.com:8443/v1'
     """
-    try:
-        parts = urlsplit(base_url.strip())
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not base_url.strip().isprintable() or " " in base_url.strip():
+    parts = _split(base_url.strip())
+    if parts is None:
+        base_url = ""  # it may hold a password, and tools that report errors show local variables
         raise ConfigurationError(
             f"{variable} does not hold a base URL: it must begin with http:// or https:// and name a host, "
             "such as http://127.0.0.1:8080/v1"
@@ -56,3 +53,12 @@ def endpoint(base_url: str, variable: str) -> Endpoint:
     host, path = host.lower(), parts.path.rstrip("/")
     query = f"?{parts.query}" if parts.query else ""
     return Endpoint(host, f"{parts.scheme}://{host}{path}", f"{parts.scheme}://{user}{at}{host}{path}", query)
+
+
+def _split(base_url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if good and base_url.isprintable() and " " not in base_url else None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from polar_llama.errors import ConfigurationError
 from polar_llama.providers.endpoint import endpoint
-from polar_llama.providers.openai import ChatProvider, Dialect
+from polar_llama.providers.openai import ChatProvider
+from polar_llama.providers.openai_dialect import Dialect
 
 if TYPE_CHECKING:
     from polar_llama.providers.base import Connection, Provider
@@ -35,8 +36,7 @@ def create(connection: Connection) -> Provider:
     Raises:
         ConfigurationError: If the base URL is wrong, or Groq is to be asked without a key.
     """
-    given = (connection.environ.get("GROQ_BASE_URL") or BASE_URL).strip().rstrip("/")
-    at = endpoint(given if given.endswith(_PATH) else given + _PATH, "GROQ_BASE_URL")
+    at = endpoint(_base_url(connection), "GROQ_BASE_URL")
     official = at.host == "api.groq.com"
     if official and not (connection.secret(DIALECT.key) or "").strip():
         raise ConfigurationError(
@@ -44,3 +44,8 @@ def create(connection: Connection) -> Provider:
             'gateway of your own; or use model="local", which runs offline and needs no key'
         )
     return ChatProvider(at, replace(DIALECT, needs_key=official), connection)
+
+
+def _base_url(connection: Connection) -> str:
+    given = (connection.environ.get("GROQ_BASE_URL") or BASE_URL).strip().rstrip("/")
+    return given.removesuffix(_PATH) + _PATH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
@@ -15,6 +15,7 @@ from polar_llama.providers.endpoint import endpoint
 from polar_llama.providers.errors import Problem, failure, problem_of, read_problem
 from polar_llama.providers.forms import Forms
 from polar_llama.providers.openai_body import FORMS, prepare, takes_no_temperature
+from polar_llama.providers.openai_dialect import Dialect
 from polar_llama.providers.openai_embeddings import Embeddings
 from polar_llama.providers.openai_reply import find_object, read_reply, read_usage
 from polar_llama.providers.prepared import remember
@@ -22,7 +23,7 @@ from polar_llama.providers.schema import drop_nulls
 from polar_llama.transport.base import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from polar_llama.providers.base import Ask, Connection, Provider, Request, Room, Vectors
     from polar_llama.providers.endpoint import Endpoint
@@ -39,31 +40,6 @@ _ABOUT_SCHEMAS = (
 
 _MODERN = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9])")
 """OpenAI's own models refuse `max_tokens`, whichever gateway stands before them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """In what servers of this wire format differ.
-
-    Attributes:
-        key: The environment variable that holds the key.
-        max_tokens: What the limit of the answer's tokens is called.
-        knows_schemas: Whether the server is known to take `json_schema`; others are tried.
-        needs_key: Whether nothing is sent without a key.
-        headers: Sent with every request.
-        key_header: Where the key goes; in `authorization` it is a bearer token.
-        strict: The models that can be held to a schema, of a server that knows schemas.
-        unknown: Parameters that the server refuses.
-    """
-
-    key: str = "OPENAI_API_KEY"
-    max_tokens: str = "max_tokens"
-    knows_schemas: bool = False
-    needs_key: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-    key_header: str = "authorization"
-    strict: re.Pattern[str] = re.compile("")
-    unknown: frozenset[str] = frozenset()
 
 
 def create(connection: Connection) -> Provider:

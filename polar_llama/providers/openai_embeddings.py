@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from polar_llama.providers.base import Ask, Connection
-    from polar_llama.providers.openai import Dialect
+    from polar_llama.providers.openai_dialect import Dialect
 
 OPENAI = Room(texts=2048, size=600_000)
 """OpenAI's reference: 2,048 texts and 300,000 tokens; in no language is a token shorter than two bytes on average."""

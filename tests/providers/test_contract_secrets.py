@@ -15,7 +15,7 @@ import polar_llama as pll
 from polar_llama.testing import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MODELS = [
@@ -79,3 +79,44 @@ def test_the_log_of_others_is_as_it_was(caplog: pytest.LogCaptureFixture) -> Non
         caplog.clear()
         logging.getLogger("botocore.endpoint").debug("somebody else's")
     assert [record.getMessage() for record in caplog.records] == ["somebody else's"]
+
+
+WRONG = {
+    "a setting": ({"POLAR_LLAMA_MAX_COST": "much"}, "openai:gpt-6-luna"),
+    "no provider": ({}, "nobody:m"),
+    "no region": ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "bedrock:m"),
+    **{
+        f"the URL of {name}": ({variable: f"ftp://user:pw-{CANARY}@host"}, f"{name}:m")
+        for name, variable in {
+            "openai": "OPENAI_BASE_URL",
+            "anthropic": "ANTHROPIC_BASE_URL",
+            "gemini": "GOOGLE_GEMINI_BASE_URL",
+            "groq": "GROQ_BASE_URL",
+            "azure": "AZURE_OPENAI_ENDPOINT",
+            "bedrock": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        }.items()
+    },
+}
+
+
+@pytest.mark.usefixtures("leading_there")
+@pytest.mark.parametrize("looks", ["collect", "estimate"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_no_error_shows_the_environment(wrong: str, looks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do the local variables beside it, which tools that report errors show."""
+    environ, model = WRONG[wrong]
+    monkeypatch.setenv("DATABASE_URL", f"postgres://user:pw-{CANARY}@host/base")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    lf = pl.LazyFrame({"q": [PROMPT]}).select(pll.llm("q", model=model))
+    error = _error(lf.collect if looks == "collect" else lambda: pll.estimate(lf))
+    assert CANARY not in "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+def _error(ask: Callable[[], object]) -> pll.ConfigurationError:
+    """What is raised, without this module's own variables."""
+    try:
+        ask()
+    except pll.ConfigurationError as error:
+        return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+    pytest.fail("nothing was wrong")
