@@ -244,8 +244,8 @@ class Lane:
             wrong = f"{self.provider.host} answered {len(attempt.pairs):,} texts with {len(reply.texts):,} vectors"
             return self._failed(attempt, Failure("malformed", wrong), now)
         self._refused = 0
-        limiter = self.limiter
-        grown = limiter.answered(attempt.generation, now - attempt.sent_at) if reply.sent else limiter.dropped()
+        took = now - attempt.sent_at
+        grown = self.limiter.answered(attempt.generation, took) if reply.sent else self.limiter.dropped()
         for key, value, response in list(each(attempt, reply)):
             self._end(attempt.owner(key), key, value, response)
         return grown
@@ -275,8 +275,7 @@ class Lane:
             return False
         given_up = retry.given_up(failure, attempt.failures, limits.max_retries)
         self._end_all(attempt, given_up if delay is None else batch.stopped)
-        hopeless = retry.hopeless(failure, self.provider.host, self._silent, limits.max_retries)
-        if hopeless is not None:
+        if hopeless := retry.hopeless(failure, self.provider.host, self._silent, limits.max_retries):
             for question in {batch.question: None for batch in self._active}:
                 self.stop_question(question, hopeless)
         return False
