@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 _OURS = frozenset({"model", "contents", "systemInstruction"})
 _SAMPLING = ("temperature", "topP", "topK")
 
+_CONFIG = frozenset({
+    "temperature", "topP", "top_p", "topK", "top_k", "seed", "maxOutputTokens", "max_tokens", "stopSequences", "stop",
+    "candidateCount", "n", "thinkingConfig", "presencePenalty", "frequencyPenalty", "responseMimeType", "responseSchema",
+    "responseJsonSchema", "response_format", "mediaResolution",
+})  # fmt: skip
+"""What has no place in a request but in its `generationConfig`, and what others call it."""
+
 _NO_SAMPLING = re.compile(r"gemini-(?:3\.5-flash-lite|3\.[678]-flash)")
 """Models that take no sampling parameters (litellm's table, 2026-11-23)."""
 
@@ -45,7 +52,12 @@ def prepare(ask: Ask, form: Form) -> Shared:
     body: dict[str, Any] = {"generationConfig": config}
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
-    body = merged(body, from_json(ask.options), _OURS)
+    options = from_json(ask.options)
+    if lost := sorted(_CONFIG & options.keys()):
+        raise BodyError(
+            f'options hold {", ".join(lost)} where Gemini has options={{"generationConfig": {{"topP": …}}}}'
+        )
+    body = merged(body, options, _OURS)
     config = body["generationConfig"]
     if not isinstance(config, dict):
         raise BodyError("the option generationConfig must be an object")

@@ -3,7 +3,8 @@
 The value depends on the seed, the path of property names, and the keywords that constrain values;
 not on how the schema is spelled. `{"type": ["integer", "null"]}`, an `anyOf` of the two, added
 `required` or `additionalProperties` give the same value, so that each vendor's lowering of one
-schema is answered alike.
+schema is answered alike. Bounds that a lowering has put into the description, as `{minimum: 0, maximum: 10}`,
+are kept, as a model would.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ DEEP = 6
 """From this depth on, recursive schemas are ended: nulls, empty lists, no optional properties."""
 
 _BOTTOM = 64
+_BRACED = re.compile(r"\{([^{}]*)\}$")
+_BOUND = re.compile(
+    r"(?:^|, )(minimum|maximum|exclusive(?:Min|Max)imum|multipleOf|m(?:in|ax)(?:Items|Length)): (-?[\d.]+)"
+)
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -74,7 +79,7 @@ class _Maker:
         maker = _MAKERS.get(kind)
         if maker is None:
             raise ValueError(f"unknown type {kind!r} in the schema")
-        return maker(self, schema, path, depth)
+        return maker(self, {**_told(schema), **schema}, path, depth)
 
     def resolve(self, given: Any) -> Mapping[str, Any]:
         """Follow `$ref` and merge `allOf`; siblings of either constrain further."""
@@ -186,6 +191,13 @@ _FORMATS: dict[str, Callable[[int], str]] = {
     "ipv4": lambda n: f"192.0.2.{n % 256}",
     "ipv6": lambda n: f"2001:db8::{n % 65_536:x}",
 }
+
+
+def _told(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The bounds at the end of a description."""
+    words = schema.get("description")
+    braced = _BRACED.search(words) if isinstance(words, str) else None
+    return {name: json.loads(bound) for name, bound in _BOUND.findall(braced[1])} if braced else {}
 
 
 def _options(schema: Mapping[str, Any]) -> list[Any]:

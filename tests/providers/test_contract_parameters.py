@@ -41,6 +41,7 @@ KEYS = {
         ("gemini", Ask("gemini-3.5-flash-lite", options='{"generationConfig":{"topP":0.5}}'), "no sampling parameters"),
         ("gemini", Ask("gemini-2.5-pro", options='{"contents":[]}'), "options cannot set contents"),
         ("gemini", Ask("gemini-2.5-pro", options='{"generationConfig":3}'), "must be an object"),
+        ("gemini", Ask("gemini-2.5-pro", options='{"top_p":0.5}'), "options hold top_p where Gemini has"),
         ("groq", Ask("openai/gpt-oss-20b", options='{"logprobs":true}'), "does not take logprobs"),
         ("groq", Ask("openai/gpt-oss-20b", options='{"n":2}'), "options cannot set n"),
         ("openai", Ask("gpt-6-luna", options='{"messages":[]}'), "options cannot set messages"),

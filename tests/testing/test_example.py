@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter
 
 from polar_llama.testing import example
@@ -111,3 +113,13 @@ def test_how_a_schema_is_spelled_does_not_matter() -> None:
 def test_what_has_no_example_says_so(schema: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"schema|pattern"):
         example(schema)
+
+
+@given(st.integers(-50, 50), st.integers(0, 20), st.integers(0, 99))
+def test_bounds_in_a_description_are_kept(least: int, more: int, seed: int) -> None:
+    """As the lowering for vendors that do not enforce them writes them."""
+    number = {"type": "integer", "description": f"How many. {{minimum: {least}, maximum: {least + more}}}"}
+    items = {"type": "array", "items": number, "description": "{minItems: 2, maxItems: 3}"}
+    found = example({"type": "object", "properties": {"n": number, "list": items}}, seed)
+    assert all(least <= n <= least + more for n in (found["n"], *found["list"]))
+    assert 2 <= len(found["list"]) <= 3
