@@ -19,7 +19,7 @@ from polar_llama.exec.fetching import Fetching
 from polar_llama.exec.held import Held
 from polar_llama.exec.judge import Invalid, invalid, judge
 from polar_llama.exec.limits import Limiter
-from polar_llama.exec.together import HOPELESS, Try, each, halves, send
+from polar_llama.exec.together import HOPELESS, Try, each, halves, sender
 from polar_llama.exec.turns import Turns
 from polar_llama.exec.waiting import Waiting
 from polar_llama.providers.base import HEALS, Failure, Response, Vectors
@@ -63,7 +63,7 @@ class Lane:
         random: Callable[[], float],
     ) -> None:
         self.provider = provider
-        self.limiter = Limiter()
+        self.limiter, self._sender = Limiter(), sender(provider)
         self._loop, self._spawn, self._finish, self._idle, self._random = loop, spawn, finish, idle, random
         self._turns = Turns()
         self._retries = Waiting()
@@ -125,7 +125,7 @@ class Lane:
         since_breath = 0
         while attempt is not None:
             try:
-                reply = await send(self.provider, attempt, self._another)
+                reply = await self._sender(self.provider, attempt, self._another)
             except Exception as error:  # noqa: BLE001 -- a provider of the user's own: its bug is this row's failure
                 what = f"the provider for {self.provider.host} raised {type(error).__name__}; this is a bug in it"
                 reply = Failure("bad_request", what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -9,14 +10,24 @@ from typing import TYPE_CHECKING, cast
 from polar_llama.exec.judge import Invalid, read
 from polar_llama.exec.tokens import IMAGE, sized
 from polar_llama.providers.base import Failure, Request, Response, Usage
+from polar_llama.transport.base import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from typing import Any
 
     from polar_llama.exec.inflight import Pair
     from polar_llama.exec.job import Batch
     from polar_llama.exec.token_pace import Entry
     from polar_llama.providers.base import Embeds, Provider, Vectors
+
+    Sender = Callable[
+        [Provider, "Try", Callable[["Try"], Awaitable[Failure | None]]],
+        Coroutine[Any, Any, Response | Vectors | Failure],
+    ]
+
+GRACE = 5.0
+"""Seconds after its timeout that a request of a provider not of this package may take."""
 
 HOPELESS = 16
 """So many refused requests without an answer between them, and one bad text is not what is wrong."""
@@ -127,6 +138,32 @@ async def send(
         return await cast("Embeds", provider).embed(ask, [prompt for _, prompt in attempt.pairs], timeout)
     prompt = attempt.pairs[0][1] if attempt.prompt is None else attempt.prompt
     return await provider.complete(Request(ask, prompt, attempt.repair, timeout, partial(another, attempt)))
+
+
+async def send_watched(
+    provider: Provider, attempt: Try, another: Callable[[Try], Awaitable[Failure | None]]
+) -> Response | Vectors | Failure:
+    """The same, to a provider of which it is not known that it keeps to the timeout: it is given up after `GRACE`."""
+    timeout = min(attempt.batch.question.limits.timeout, MAX_SECONDS)
+    loop = asyncio.get_running_loop()
+
+    async def unhurried(attempt: Try) -> Failure | None:
+        watch.reschedule(None)
+        try:
+            return await another(attempt)
+        finally:
+            watch.reschedule(loop.time() + timeout + GRACE)
+
+    try:
+        async with asyncio.timeout(timeout + GRACE) as watch:
+            return await send(provider, attempt, unhurried)
+    except TimeoutError:
+        return Failure("timeout", f"the provider for {provider.host} did not keep to its timeout of {timeout:g} s")
+
+
+def sender(provider: Provider) -> Sender:
+    """How a provider's requests are sent: those of this package keep to their timeout, and cost less."""
+    return send if type(provider).__module__.startswith("polar_llama.") else send_watched
 
 
 def each(attempt: Try, vectors: Vectors) -> Iterator[tuple[bytes, object, Response | None]]:

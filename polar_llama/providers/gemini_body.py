@@ -21,8 +21,8 @@ _SAMPLING = ("temperature", "topP", "topK")
 
 _CONFIG = frozenset({
     "temperature", "topP", "top_p", "topK", "top_k", "seed", "maxOutputTokens", "max_tokens", "stopSequences", "stop",
-    "candidateCount", "n", "thinkingConfig", "presencePenalty", "frequencyPenalty", "responseMimeType", "responseSchema",
-    "responseJsonSchema", "response_format", "mediaResolution",
+    "candidateCount", "n", "thinkingConfig", "presencePenalty", "frequencyPenalty", "mediaResolution",
+    "responseMimeType", "responseSchema", "responseJsonSchema", "response_format",
 })  # fmt: skip
 """What has no place in a request but in its `generationConfig`, and what others call it."""
 

@@ -493,3 +493,32 @@ def test_refusals_use_up_the_tries_where_nothing_is_answered(retries: int, tries
     _, simulation, tally = simulate(Server(capacity=0), 10, Limits(max_retries=retries))
     assert all(isinstance(value, Failure) for _, _, value in simulation.finished)
     assert tally.sent == 10 * tries
+
+
+class Hanging(Server):
+    """Never answers, and looks at no clock."""
+
+    async def complete(self, request: Request) -> Response | Failure:
+        self.asked += 1
+        if request.prompt == "prompt 1":
+            await request.another()
+            return Response("x")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_a_provider_that_hangs_is_given_up() -> None:
+    server, tally = Hanging(), Tally()
+    simulation = Simulation(server)
+
+    async def scenario(sim: Simulation) -> None:
+        limits = Limits(timeout=10.0, max_retries=1)
+        sim.batch(question(server, limits=limits, tally=tally), pairs(2))
+
+    took = simulation.run(scenario)
+    values = {key: value for _, key, value in simulation.finished}
+    assert values[b"k1"] == "x"
+    assert isinstance(values[b"k0"], Failure)
+    assert values[b"k0"].kind == "timeout"
+    assert 2 * 10 < took < 2 * 16
+    assert simulation.lane.limiter.in_flight == 0
