@@ -67,7 +67,7 @@ def _bare(item: Item) -> str | None:
     return bare_column(item)
 
 
-def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[str]]:
+def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[str]]:  # noqa: PLR0911 -- one case a node
     """Under which names columns of one input leave a step that does not read them: none, one or several."""
     match node:
         case Filter() | Sort() | Slice() | Distinct() | Union():
@@ -80,6 +80,11 @@ def carried(node: Plan, side: int, columns: Collection[str]) -> dict[str, list[s
             return {c: ([] if c in outputs else [c]) + copies.get(c, []) for c in columns}
         case Aggregate() | Scan() | Answer():
             return {c: [] for c in columns}
+        case Native(verb="rename"):
+            new = dict(zip(*node.args[:2], strict=True))
+            return {c: [new.get(c, c)] for c in columns}
+        case Native(verb="drop"):
+            return {c: [c] if c in schema_of(node) else [] for c in columns}
         case Join() | Native():
             return _traced(node, side, columns)
 
