@@ -159,12 +159,11 @@ def test_requests_a_minute(llmock: Callable[..., Server], model: str) -> None:
     _judged(server, 65)
 
 
-@pytest.mark.parametrize("name", ["openai", "anthropic", "groq"])
-def test_tokens_a_minute(llmock: Callable[..., Server], name: str) -> None:
+def test_tokens_a_minute(llmock: Callable[..., Server], model: str) -> None:
     """It counts the tokens that an answer may have, as OpenAI does; Gemini says nothing of what is left."""
     server = llmock("--tpm", "6000", "--latency-ms", "100")
-    assert _ask(MODELS[name], 140, max_tokens=40) == [None] * 140
-    assert _judged(server, 140)["attempts"] < 220
+    assert _ask(model, 140, max_tokens=40) == [None] * 140
+    assert _judged(server, 140)["attempts"] < (300 if model == MODELS["gemini"] else 220)
 
 
 def test_a_window_that_is_too_small(llmock: Callable[..., Server], model: str) -> None:
