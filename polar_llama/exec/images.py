@@ -82,6 +82,8 @@ class Images:
         future = self._found[key] = asyncio.get_running_loop().create_future()
         try:
             found = await self._fetch(url, hosts, limits)
+        except Exception as error:  # noqa: BLE001 -- whatever a client raises: a failure of these rows, not of the engine
+            found = Failure("bad_request", f"fetching an image failed ({type(error).__name__})")
         except BaseException:
             future.cancel()
             raise

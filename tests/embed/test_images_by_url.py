@@ -175,3 +175,18 @@ def test_what_is_wrong_with_a_file_is_an_error_of_its_row(asked, site):
     assert "answered 404" in found[2]["error"]
     assert fetched.count("/flaky.gif") == 2, "a server that is busy is asked again"
     assert fetched.count("/missing") == 1
+
+
+@pytest.mark.parametrize("model", BYTES_ONLY)
+def test_a_client_that_breaks_is_a_failure_of_rows_and_the_engine_goes_on(asked, site, monkeypatch, model):
+    def broken(_address):
+        raise RuntimeError
+
+    host, fetched = site
+    call = llm("q", images="url", model=model, allow_urls=[host], on_error="struct")
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "is_public", broken)
+        errors = _frame(host, "/a.gif", "/a.gif").with_columns(call)["llm"].struct.field("error").to_list()
+    assert all("fetching an image failed (RuntimeError)" in error for error in errors)
+    assert (fetched, asked) == ([], [])
+    assert _frame(host, "/a.gif").with_columns(call)["llm"].struct.field("answer").to_list() == ["seen"]
