@@ -54,14 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough: `polar-llama sql … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _settle_output()
         return 0
     except Exception as error:
         if os.environ.get("POLAR_LLAMA_TRACEBACK"):
             raise
         print(f"polar-llama: {one_line(error)}", file=sys.stderr)
+        _settle_output()
         return FAILED
     return code
+
+
+def _settle_output() -> None:
+    """Write what is left, or drop it where that fails: Python would try again at its exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(error: BaseException) -> str:

@@ -252,7 +252,9 @@ def test_the_emulator_prints_what_to_export() -> None:
     assert "export OPENAI_API_KEY=emulated-key" in exports
 
 
-def test_a_full_disk_is_told(questions: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told(questions: Path, monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = f"{sys.executable} -m polar_llama.cli sql 'SELECT 1' > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
