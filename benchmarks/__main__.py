@@ -18,7 +18,7 @@ LINES = {
     "crowded": faults.crowded,
     "armed": overhead.armed,
     "planning": overhead.planning,
-    "sql": sql.planned,
+    "sql": sql.parsed_and_planned,
     "filtered": sql.filtered,
     "imported": importing.imported,
 }
