@@ -15,10 +15,11 @@ from sqlglot import exp
 from polar_llama.call import written
 from polar_llama.errors import ConfigurationError, PlanError
 from polar_llama.frame.llm import llm
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import readable, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from polar_llama.call import Call
     from polar_llama.sqlfront.dtypes import Types
@@ -47,37 +48,12 @@ def is_call(node: Any) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.lower() in FUNCTIONS
 
 
-def walk(node: exp.Expr, *, nested: bool = False, but: exp.Expr | None = None) -> Iterator[exp.Expr]:
-    """A node and all below it; not what is below a query inside it, unless asked for, and nothing of `but`."""
-    todo = [node]
-    while todo:
-        found = todo.pop()
-        if found is but:
-            continue
-        yield found
-        if not nested and found is not node and isinstance(found, exp.Query):
-            continue
-        below = []
-        for value in found.args.values():  # by hand: a query is looked through many times
-            if value.__class__ is list:
-                below += [v for v in value if isinstance(v, exp.Expr)]
-            elif isinstance(value, exp.Expr):
-                below.append(value)
-        todo += reversed(below)
-
-
 def holds_call(node: exp.Expr | None) -> bool:
     """Whether a call is anywhere in an expression, its subqueries included."""
-    todo = [node] if node is not None else []
-    while todo:
-        found = todo.pop()
-        if found.__class__ is exp.Anonymous and is_call(found):
-            return True
-        for value in found.args.values():
-            if value.__class__ is list:
-                todo += [v for v in value if isinstance(v, exp.Expr)]
-            elif isinstance(value, exp.Expr):
-                todo.append(value)
+    if node is not None:
+        for found in walk(node, nested=True):
+            if found.__class__ is exp.Anonymous and is_call(found):
+                return True
     return False
 
 

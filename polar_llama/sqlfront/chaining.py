@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from polar_llama.frame.inference_frame import InferenceFrame
     from polar_llama.sqlfront.resolving import Item
-    from polar_llama.sqlfront.scope import Scope
+    from polar_llama.sqlfront.scope import Piece, Scope
 
     Key = tuple[exp.Expr, exp.Expr]
 
@@ -56,11 +56,11 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     domain = scope.domain_of(select)
     # DISTINCT ON picks by the order; inside a correlated subquery a limit holds for each row around it.
     whole = select.args.get("distinct") is not None or (domain is not None and not asked)
-    body = _body(select, where, qualify, whole=whole)
 
-    def with_items(inner: Sequence[exp.Expr | None]) -> exp.Query:
-        body.set("expressions", [e for e in inner if e is not None])
-        return body if domain is None else domain.around(body)
+    def piece_of(inner: Sequence[exp.Expr | None]) -> Piece:
+        body = _body(select, where, qualify, whole=whole)
+        body.set("expressions", [e.copy() for e in inner if e is not None])
+        return scope.piece(body if domain is None else domain.around(body), spend=True)
 
     low = Lowering(scope.planning, eager=not asked)
     outputs = [low.rewrite(i.expr) for i in items]
@@ -71,7 +71,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     sorted_after = any(holds_call(k) for k, _ in keys)
     if not low.inner:
         low.hoist(exp.Literal.number(1))
-    known, piece = len(low.inner), scope.piece(with_items(low.inner))
+    known, piece = len(low.inner), piece_of(low.inner)
     kinds = [kind for _, kind in scope.described(piece)]
     around = kinds[len(low.inner) :]
     low.prepare(kinds)
@@ -79,7 +79,7 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     suffix = "" if sorted_after or domain is not None else _suffix(keys, None if asked or whole else select)
     kinds = [low.known[f"c{i}"].kind for i in range(len(low.inner))] + around
     if len(low.inner) > known:
-        piece = scope.piece(with_items(low.inner))
+        piece = piece_of(low.inner)
     scope.compute(piece.reads)
     frame = scope.planning.frame(scope.sql(piece), kinds, suffix)
     for number, predicate in enumerate(predicates):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.syntax import all_of, source_of
+from polar_llama.sqlfront.syntax import all_of, named, source_of
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def domain_of(
         references.setdefault(key, column.copy())
         column.replace(exp.column(f"d{list(references).index(key)}", table=AROUND))
     domain = around.copy()
-    domain.set("expressions", [exp.alias_(r.copy(), f"d{i}") for i, r in enumerate(references.values())])
+    domain.set("expressions", [named(r.copy(), f"d{i}") for i, r in enumerate(references.values())])
     domain.set("distinct", exp.Distinct())
     kept = [c for c in conditions if c.find(exp.Query) is None and means(around.copy().select("1").where(c.copy()))]
     condition = all_of(kept)

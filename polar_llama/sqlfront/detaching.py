@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total
+from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total, named
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def detach(query: exp.Select) -> list[exp.Expr]:
             key = text(column)
             if key not in names:
                 names[key] = f"{READ}{next(_numbers)}"
-                query.append("expressions", exp.alias_(column.copy(), names[key], quoted=True))
+                query.append("expressions", named(column.copy(), names[key]))
             column.replace(exp.column(names[key], quoted=True))
     return conditions
 

@@ -33,6 +33,9 @@ _PLAIN: dict[str, pl.DataType] = {
 }
 """Types that come back from a frame as they went in."""
 
+_KINDS = {dtype: kind.upper() for kind, dtype in _PLAIN.items() if dtype != pl.Time()}
+"""The types that DuckDB gives to columns of a frame; it may take a time for one of nanoseconds."""
+
 _CAST: dict[str, pl.DataType] = {
     "hugeint": pl.Decimal(38, 0),
     "uhugeint": pl.Decimal(38, 0),
@@ -46,6 +49,15 @@ _CAST: dict[str, pl.DataType] = {
     "sqlnull": pl.Null(),
 }
 """Types that a frame holds as another one, from which DuckDB casts them back."""
+
+
+def kinds_of(schema: pl.Schema) -> list[tuple[str, str]] | None:
+    """Names and DuckDB's types of a frame's columns; None where only DuckDB knows."""
+    kinds = [(name, _KINDS.get(dtype)) for name, dtype in schema.items()]
+    if len({name.lower() for name in schema}) != len(kinds):
+        return None  # DuckDB gives one of them another name
+    found = [(name, kind) for name, kind in kinds if kind is not None]
+    return found if len(found) == len(kinds) else None
 
 
 class Types:

@@ -11,7 +11,7 @@ import polars as pl
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, walk
+from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.cutting import Cutter
 from polar_llama.sqlfront.database import Database, without_excerpt
 from polar_llama.sqlfront.naming import result_names
@@ -20,6 +20,7 @@ from polar_llama.sqlfront.planning import Planning
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.syntax import NOW
 from polar_llama.sqlfront.tables import connect_tables, given
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from sqlglot import exp
 
 from polar_llama.call import intern
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, label_of, prompt_of, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, label_of, prompt_of
 from polar_llama.sqlfront.evaluate import evaluated
 from polar_llama.sqlfront.guards import as_case, branches
 from polar_llama.sqlfront.native import Typed, native
 from polar_llama.sqlfront.syntax import fresh_column, is_constant, is_total, is_unit, is_value, is_volatile
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, walk
+from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import is_multiple
+from polar_llama.sqlfront.syntax import is_multiple, named
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import spent, text
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
     if first is not None and any(_unnamed(i) for i in first.expressions):
         for item, name in zip(list(first.expressions), _texts(connection, query, first), strict=True):
             if _unnamed(item):
-                item.replace(_as(item, name))
+                item.replace(named(item.copy(), name))
     for select in [n for n in walk(tree, nested=True) if isinstance(n, exp.Select)]:
         for item in [i for i in select.expressions if _unnamed(i)]:
-            item.replace(_as(item, planning.name_of(item)))
+            item.replace(named(item.copy(), planning.name_of(item)))
     return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])
 
 
@@ -44,11 +45,6 @@ def _unnamed(item: exp.Expr) -> bool:
     if isinstance(item, exp.Dot) and not holds_call(item):
         return False  # DuckDB may take it for a column of a table
     return not isinstance(item, exp.Alias | exp.Column | exp.PositionalColumn | exp.Star) and not is_multiple(item)
-
-
-def _as(item: exp.Expr, name: str) -> exp.Alias:
-    """An item under a name; `exp.alias_` would give a subquery the name of a table."""
-    return exp.Alias(this=item.copy(), alias=exp.to_identifier(name, quoted=True))
 
 
 def _first_select(tree: exp.Expr) -> exp.Select | None:

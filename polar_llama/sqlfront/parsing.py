@@ -7,7 +7,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import is_call, walk
+from polar_llama.sqlfront.calls import is_call
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import without_position
 
 _BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})

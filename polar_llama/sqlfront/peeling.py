@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.calls import holds_call, is_call
 from polar_llama.sqlfront.lowering import mapped
 from polar_llama.sqlfront.syntax import (
     conjuncts,
@@ -22,6 +22,7 @@ from polar_llama.sqlfront.syntax import (
     is_windowed,
     outermost,
 )
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, walk
+from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
 from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, kept_groups, keys_of, reads_groups
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import Item
-from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, source_of
+from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, named, source_of
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _peeled(
     rest = select.copy()
     for key in ("from_", "joins", "laterals", "where", "sample"):
         rest.set(key, None)
-    rest.set("expressions", [exp.alias_(peel.visit(i.expr), i.name, quoted=True) for i in items])
+    rest.set("expressions", [named(peel.visit(i.expr), i.name) for i in items])
     distinct = select.args.get("distinct") is not None
     for key in ("group", "having", "qualify", "order", "distinct"):
         if select.args.get(key) is not None:
@@ -130,7 +131,7 @@ def _grouped(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage |
     if free is not None:
         inner.set("having", exp.Having(this=free))
     outputs = [Item(e, f"g{n}") for n, e in enumerate(lift.outputs)] or [Item(exp.Literal.number(1), "g0")]
-    inner.set("expressions", [exp.alias_(i.expr.copy(), i.name) for i in outputs])
+    inner.set("expressions", [named(i.expr.copy(), i.name) for i in outputs])
     if holds_call(inner):
         found = _peeled(scope, inner, outputs, late=False, keys=keys)
         assert not isinstance(found, Stage)  # noqa: S101 -- grouping is DuckDB's

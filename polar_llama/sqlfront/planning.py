@@ -14,9 +14,10 @@ from polar_llama import settings
 from polar_llama.frame.inference_frame import InferenceFrame
 from polar_llama.sqlfront.calls import Asks, parameters_in, prompt_of, read_call
 from polar_llama.sqlfront.database import described
-from polar_llama.sqlfront.dtypes import Types
+from polar_llama.sqlfront.dtypes import Types, kinds_of
 from polar_llama.sqlfront.relation import Column, Relation, Stage
-from polar_llama.sqlfront.writing import spent, text, typed
+from polar_llama.sqlfront.syntax import named
+from polar_llama.sqlfront.writing import nulls, spent, text, typed, with_cte
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 PART = "polar_llama part "
 TABLE = "polar_llama_table_"
 _TABLES = re.compile(rf"\b{TABLE}\d+\b")
+_OUTLINED = 24
+"""Columns up to which describing a table in every query costs less than registering it once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,30 +56,44 @@ class Planning:
         self.parts: dict[str, Part] = {}
         self.tables: dict[str, Any] = {}
         self._unseen: dict[str, Any] = {}
+        self._outlines: dict[str, str] = {}
         self._connection = connection
         self._numbers = count()
         self._calls: dict[tuple[object, ...], Asks] = {}
         self._described: dict[str, list[tuple[str, str]]] = {}
 
-    def add_table(self, frame: Any, empty: Any) -> str:
-        """Make a frame known, to DuckDB by one without rows as far as planning goes; gives its name."""
+    def add_table(self, frame: Any, schema: pl.Schema | None = None) -> str:
+        """Make a frame known, to DuckDB without its rows as far as planning goes; gives its name.
+
+        Args:
+            frame: The frame.
+            schema: Its schema, if it is one of Polars.
+        """
         name = f"{TABLE}{next(self._numbers)}"
         self.tables[name] = frame
-        self._unseen[name] = empty
+        kinds = kinds_of(schema) if schema is not None else None
+        if kinds and len(kinds) <= _OUTLINED:
+            self._outlines[name] = f"{name} AS ({nulls(kinds)})"
+        else:
+            self._unseen[name] = frame if schema is None else schema
         return name
 
     def forget(self) -> None:
         """Leave nothing behind on the user's connection; ours is closed."""
         if not self.database.owned:
-            for name in self.tables.keys() - self._unseen.keys():
+            for name in self.tables.keys() - self._unseen.keys() - self._outlines.keys():
                 self._connection.unregister(name)
 
     def describe(self, query: str) -> list[tuple[str, str]]:
         """Names and types of a query's columns, without running it."""
         if query not in self._described:
-            for name in self._unseen.keys() & set(_TABLES.findall(query)):
-                self._connection.register(name, _as_arrow(self._unseen.pop(name)))
-            self._described[query] = described(self._connection, query, parameters_in(query, self.parameters))
+            whole = query
+            for name in sorted(set(_TABLES.findall(query))):
+                if name in self._outlines:
+                    whole = with_cte(self._outlines[name], whole)
+                elif name in self._unseen:
+                    self._connection.register(name, _as_arrow(self._unseen.pop(name)))
+            self._described[query] = described(self._connection, whole, parameters_in(query, self.parameters))
         return self._described[query]
 
     def asks(self, node: exp.Expr) -> Asks:
@@ -116,9 +133,9 @@ class Planning:
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
-        table = self.add_table(stage, pl.DataFrame(schema={c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
-        items = [exp.alias_(self._restored(c), name, quoted=True) for c, name in zip(stage.columns, names, strict=True)]
-        found = exp.Select(expressions=items).from_(exp.Table(this=exp.to_identifier(table)))
+        table = self.add_table(stage, pl.Schema({c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
+        items = [named(self._restored(c), name) for c, name in zip(stage.columns, names, strict=True)]
+        found = exp.Select(expressions=items).from_(exp.Table(this=exp.to_identifier(table)), copy=False)
         if domain is not None:
             matched = [
                 exp.NullSafeEQ(this=self._restored(key), expression=reference.copy())
@@ -136,6 +153,6 @@ class Planning:
         return sent if self.types.returns_as(column.kind) else typed(sent, column.kind)
 
 
-def _as_arrow(empty: Any) -> Any:
-    """A frame without rows as DuckDB registers it in half the time; under no name, where DuckDB could find it."""
-    return empty.to_arrow() if isinstance(empty, pl.DataFrame) else empty
+def _as_arrow(table: Any) -> Any:
+    """A schema as a table without rows that DuckDB registers; under no name, where DuckDB could find it."""
+    return table.to_frame().to_arrow() if isinstance(table, pl.Schema) else table

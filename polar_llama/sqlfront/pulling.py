@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.detaching import READ, can_detach, checked_by, detach
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import holds_aggregate
+from polar_llama.sqlfront.syntax import holds_aggregate, named
+from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +57,10 @@ def pull(scope: Scope, select: exp.Select) -> None:
 def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     """Let a CTE keep its prompts: whoever reads it asks, as if it were a derived table. In place."""
     pull(scope, cte.this)
-    query = cte.this.copy()
-    if cte.args["alias"].args.get("columns") or query.args.get("with_") is not None:
+    if cte.args["alias"].args.get("columns") or cte.this.args.get("with_") is not None:
+        return
+    detachable = can_detach(cte.this)
+    if not detachable and slots_of(cte.this) is None:
         return
     name = cte.alias.lower()
     tables = [
@@ -68,10 +71,9 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     ]
     if any(isinstance(t.parent, exp.Pivot) for t in tables):
         return
-    conditions = detach(query) if can_detach(query) else []
+    query = cte.this.copy()
+    conditions = detach(query) if detachable else []
     slots = slots_of(query) or {}
-    if not slots and not conditions:
-        return
     fill(query, slots)
     bare = query if slots else stubbed(query, scope.planning)
     names = [name for name, _ in scope.describe(bare) if not name.startswith(READ)]
@@ -81,7 +83,7 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     view = exp.Select()
     for column in [exp.column(n, quoted=True) for n in names]:
         call = slots.get(column.name.lower())
-        item = column if call is None else exp.alias_(asked_of(call, column), column.name, quoted=True)
+        item = column if call is None else named(asked_of(call, column), column.name)
         view.append("expressions", item)
     view.where(*conditions, copy=False)
     for table in tables:
@@ -93,7 +95,7 @@ def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:
     alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
     if alias.this is None:
         alias.set("this", table.this.copy())
-    derived = exp.Subquery(this=select.from_(exp.Table(this=table.this.copy())), alias=alias.copy())
+    derived = exp.Subquery(this=select.from_(exp.Table(this=table.this.copy()), copy=False), alias=alias.copy())
     for key in ("joins", "pivots", "sample"):
         if table.args.get(key):
             derived.set(key, table.args[key])
@@ -268,4 +270,4 @@ def _ask_above(select: exp.Select, alias: str, slots: Slots) -> None:
             continue  # an alias comes first in ORDER BY
         call = asked_of(slots[name], exp.column(column.this.copy(), table=exp.to_identifier(alias, quoted=True)))
         is_item = column.parent is select and column.arg_key == "expressions"
-        column.replace(exp.alias_(call, column.name, quoted=True) if is_item else call)
+        column.replace(named(call, column.name) if is_item else call)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of, walk
+from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, source_of
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import typed
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import duckdb
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_volatile
-from polar_llama.sqlfront.writing import spent, text
+from polar_llama.sqlfront.walking import walk
+from polar_llama.sqlfront.writing import nulls, spent, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,17 +112,17 @@ class Scope:
             names = [i.name for i in alias.args.get("columns") or []]
             columns = self.described(piece)
             outlined = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
-            found.outline = f"{text(alias.this)} AS (SELECT {', '.join(_null(n, kind) for n, kind in outlined)})"
+            found.outline = f"{text(alias.this)} AS ({nulls(outlined)})"
         self.ctes.append(found)
 
-    def piece(self, query: exp.Query) -> Piece:
-        """A query and what it reads."""
-        own = query.args.get("with_")
+    def piece(self, query: exp.Query, *, spend: bool = False) -> Piece:
+        """A query and what it reads; with `spend`, the query is not needed any more."""
+        reads, own = names_in(query), query.args.get("with_")
         if own is None:
-            return Piece(text(query), names_in(query))
+            return Piece((spent if spend else text)(query), reads)
         bare = query.copy()
         bare.set("with_", None)
-        return Piece(text(bare), names_in(query), tuple(map(text, own.expressions)), bool(own.args.get("recursive")))
+        return Piece(spent(bare), reads, tuple(map(text, own.expressions)), bool(own.args.get("recursive")))
 
     def sql(self, piece: Piece, *, brief: bool = False) -> str:
         """The SQL of a query with the CTEs that it needs; in `brief`, only what it takes to learn its columns."""
@@ -151,7 +151,7 @@ class Scope:
             duckdb.Error: What DuckDB says of the query.
         """
         domain = self.domain_of(query)
-        return self.described(self.piece(query if domain is None else domain.around(query)))
+        return self.described(self.piece(query if domain is None else domain.around(query), spend=domain is not None))
 
     def described(self, piece: Piece) -> list[tuple[str, str]]:
         """The same of a query that reads no row around it."""
@@ -177,7 +177,3 @@ class Scope:
 def names_in(query: exp.Expr) -> frozenset[str]:
     """The names of tables that a query reads, in lower case."""
     return frozenset(t.name.lower() for t in walk(query, nested=True) if isinstance(t, exp.Table) and not t.db)
-
-
-def _null(name: str, kind: str) -> str:
-    return f"CAST(NULL AS {kind}) AS {text(exp.to_identifier(name, quoted=True))}"

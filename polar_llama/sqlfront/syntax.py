@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import duckdb
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call, walk
+from polar_llama.sqlfront.calls import holds_call, is_call
+from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -191,6 +192,11 @@ def copied(select: exp.Select, clauses: Iterable[str]) -> exp.Select:
 def source_of(select: exp.Select) -> exp.Select:
     """The FROM of a SELECT, with nothing selected."""
     return copied(select, ("from_", "joins", "laterals"))
+
+
+def named(node: exp.Expr, name: str) -> exp.Alias:
+    """An expression under a name; `exp.alias_` would copy it, and give a subquery the name of a table."""
+    return exp.Alias(this=node, alias=exp.to_identifier(name, quoted=True))
 
 
 def fresh_column(name: str, table: str | None = None) -> exp.Column:

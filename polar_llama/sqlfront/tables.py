@@ -9,8 +9,8 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.frame.inference_frame import InferenceFrame
-from polar_llama.sqlfront.calls import walk
 from polar_llama.sqlfront.relation import Column, Stage
+from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -77,12 +77,12 @@ def _registered(planning: Planning, frame: Any) -> str:
     if isinstance(frame, InferenceFrame):
         schema = frame.collect_schema()
         columns = tuple(Column(n, "", d, n) for n, d in schema.items())
-        return planning.add_table(Stage(frame, columns), schema.to_frame())
+        return planning.add_table(Stage(frame, columns), schema)
     if isinstance(frame, pl.LazyFrame):
-        return planning.add_table(frame, frame.collect_schema().to_frame())
+        return planning.add_table(frame, frame.collect_schema())
     if isinstance(frame, pl.DataFrame):
-        return planning.add_table(frame, frame.clear())
-    return planning.add_table(frame, frame)
+        return planning.add_table(frame, frame.schema)
+    return planning.add_table(frame)
 
 
 def _free_tables(tree: exp.Expr) -> Iterator[exp.Table]:

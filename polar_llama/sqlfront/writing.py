@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from threading import local
+from typing import TYPE_CHECKING
 
 from sqlglot import Dialect, exp
 
+from polar_llama.sqlfront.walking import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _POSITIONS = frozenset({"line", "col", "start", "end"})
-_LEAVES = (exp.Column, exp.Identifier, exp.Literal, exp.Placeholder)
-"""What is written without being rewritten, and so needs no copy."""
+_KEPT: frozenset[type[exp.Expr]] = frozenset(
+    {exp.Column, exp.Identifier, exp.Literal, exp.Placeholder, exp.Null, exp.Boolean, exp.Paren, exp.Alias}
+    | {exp.DPipe, exp.And, exp.Or, exp.Not, exp.Is, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Case}
+)
+"""What sqlglot writes without rewriting it, and so needs no copy."""
 
 
 class _Writers(local):
@@ -25,7 +34,15 @@ _writers = _Writers()
 
 def text(node: exp.Expr) -> str:
     """A tree as DuckDB's SQL."""
-    return _writers.text(node, copy=not isinstance(node, _LEAVES))
+    return _writers.text(node, copy=not is_kept(node))
+
+
+def is_kept(node: exp.Expr) -> bool:
+    """Whether sqlglot writes a tree without rewriting it; a branch of a CASE it would put into another CASE."""
+    return node.__class__ is not exp.If and all(
+        n.__class__ in _KEPT or (n.__class__ is exp.If and n.parent.__class__ is exp.Case)
+        for n in walk(node, nested=True)
+    )
 
 
 def spent(node: exp.Expr) -> str:
@@ -36,6 +53,25 @@ def spent(node: exp.Expr) -> str:
 def typed(node: exp.Expr, kind: str) -> exp.Cast:
     """A cast to a type of DuckDB, as it names it."""
     return exp.Cast(this=node, to=exp.DataType(this=exp.DType.USERDEFINED, kind=kind))
+
+
+def nulls(columns: Iterable[tuple[str, str]]) -> str:
+    """A query of one row of nulls, for columns given by name and DuckDB's type."""
+    listed = [f"NULL::{kind} AS {quoted(name)}" for name, kind in columns]
+    return f"SELECT {', '.join(listed)}"
+
+
+def quoted(name: str) -> str:
+    """A name as DuckDB's SQL, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def with_cte(cte: str, query: str) -> str:
+    """A query that sees one more CTE, in front of its own ones."""
+    for begin in ("WITH RECURSIVE ", "WITH "):
+        if query.startswith(begin):
+            return f"{begin}{cte}, {query.removeprefix(begin)}"
+    return f"WITH {cte} {query}"
 
 
 def readable(node: exp.Expr) -> str:
