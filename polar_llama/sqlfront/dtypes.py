@@ -66,7 +66,7 @@ class Types:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Know the types of a connection, its own ones included."""
         self._connection = connection
-        self._known: dict[str, tuple[pl.DataType | None, bool]] = {}
+        self._known: dict[str, tuple[pl.DataType | None, bool]] = {k.upper(): (d, True) for k, d in _PLAIN.items()}
         self._answers: dict[str, tuple[Any, str]] = {"VARCHAR": (str, "VARCHAR"), "BOOLEAN": (bool, "BOOLEAN")}
 
     def answer(self, returns: str) -> tuple[Any, str]:

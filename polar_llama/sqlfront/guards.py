@@ -98,9 +98,11 @@ def _unless(decided: Sequence[exp.Expr], subject: exp.Expr | None = None, then: 
     def guard(prompt: exp.Expr) -> exp.Expr:
         ifs = [exp.If(this=c.copy(), true=exp.Null()) for c in decided]
         if then is not None:
-            ifs.append(exp.If(this=then.copy(), true=prompt))
+            ifs.append(exp.If(this=then.copy(), true=prompt.copy()))
         return exp.Case(
-            this=subject.copy() if subject is not None else None, ifs=ifs, default=prompt if then is None else None
+            this=subject.copy() if subject is not None else None,
+            ifs=ifs,
+            default=prompt.copy() if then is None else None,
         )
 
     return guard

@@ -49,7 +49,7 @@ class Lowering:
         self.inner: list[exp.Expr | None] = []
         self._eager = eager
         self._stars: dict[str, int] = {}
-        self._known: dict[str, exp.Column] = {}
+        self._known: dict[str, str] = {}
         self._answers: dict[str, _Answer] = {}
         self._asked: dict[tuple[object, str], str] = {}
         self.known: dict[str, Typed] = {}
@@ -59,9 +59,9 @@ class Lowering:
         """A column of the inner query."""
         key = text(node)
         if key not in self._known or is_volatile(node):
-            self._known[key] = fresh_column(f"c{len(self.inner)}")
-            self.inner.append(node.copy())
-        return self._known[key].copy()
+            self._known[key] = f"c{len(self.inner)}"
+            self.inner.append(node)
+        return fresh_column(self._known[key])
 
     def _part(self, part: Part) -> exp.Column:
         """One of the columns that a star stands for; the star takes the places of all of them."""
@@ -116,7 +116,7 @@ class Lowering:
         return mapped(node, visit)
 
     def _answer(self, node: exp.Expr) -> exp.Expr:
-        asks, prompt = self.planning.asks(node), prompt_of(node).copy()
+        asks, prompt = self.planning.asks(node), prompt_of(node)
         for guard in reversed(self._guards):
             prompt = guard(prompt)
         outer, self._guards = self._guards, []

@@ -53,6 +53,7 @@ class Planning:
         self.database = database
         self.parameters = parameters
         self.types = Types(connection)
+        self.settings = settings.current()
         self.parts: dict[str, Part] = {}
         self.tables: dict[str, Any] = {}
         self._unseen: dict[str, Any] = {}
@@ -129,7 +130,7 @@ class Planning:
         tables = {n: self.tables[n] for n in _TABLES.findall(body)}
         parameters = parameters_in(f"{body}{suffix}", self.parameters)
         relation = Relation(self.database, body, columns, suffix, tables, parameters)
-        return InferenceFrame._of(relation.scan(settings.current()))
+        return InferenceFrame._of(relation.scan(self.settings))
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""

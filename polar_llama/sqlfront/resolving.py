@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from polar_llama.sqlfront.planning import Planning
 
     Describe = Callable[[exp.Select], list[tuple[str, str]]]
+    Over = Callable[[exp.Expr], list[tuple[str, str]]]
 
 
 Tree = TypeVar("Tree", bound=exp.Expr)
@@ -43,8 +44,13 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
     Returns:
         Its columns; `ORDER BY`, `GROUP BY` and the rest refer to no alias and no position any more.
     """
-    source = source_of(select)
-    columns = _hidden(select, source, describe)
+
+    def over(item: exp.Expr) -> list[tuple[str, str]]:
+        query = source_of(select)
+        query.set("expressions", [item])
+        return describe(query)
+
+    columns = _hidden(select, over)
     _inline_windows(select)
     items: list[Item] = []
     aliases: dict[str, exp.Expr] = {}
@@ -52,8 +58,8 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         alias = written.alias if isinstance(written, exp.Alias) else ""
         inner = written.this if isinstance(written, exp.Alias) else written
         inner = substituted(inner, {k: v for k, v in aliases.items() if k not in columns})
-        found = _expanded(planning, inner, source, describe) if is_multiple(inner) else [Item(inner, "")]
-        items += [Item(i.expr, alias or i.name or _name(planning, written, source, describe)) for i in found]
+        found = _expanded(planning, inner, over) if is_multiple(inner) else [Item(inner, "")]
+        items += [Item(i.expr, alias or i.name or _name(planning, written, over)) for i in found]
         if alias and len(found) == 1:
             aliases.setdefault(alias.lower(), found[0].expr)
     free = {k: v for k, v in aliases.items() if k not in columns}
@@ -66,13 +72,13 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
     return items
 
 
-def _hidden(select: exp.Select, source: exp.Select, describe: Describe) -> set[str]:
+def _hidden(select: exp.Select, over: Over) -> set[str]:
     """The columns of FROM, in lower case, where an alias of the same name may be hidden by one."""
     aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
     read = {n.name.lower() for n in walk(select) if isinstance(n, exp.Column) and not n.table}
     if not aliases & read or not select.args.get("from_"):
         return set()
-    return {name.lower() for name, _ in describe(source.select("*"))}
+    return {name.lower() for name, _ in over(exp.Star())}
 
 
 def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
@@ -94,26 +100,26 @@ def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
     return node
 
 
-def _name(planning: Planning, written: exp.Expr, source: exp.Select, describe: Describe) -> str:
+def _name(planning: Planning, written: exp.Expr, over: Over) -> str:
     if isinstance(written, exp.PositionalColumn):
-        return describe(source.select(written.copy()))[0][0]
+        return over(written.copy())[0][0]
     return written.name if isinstance(written, exp.Column) else planning.name_of(written)
 
 
-def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> list[Item]:
+def _expanded(planning: Planning, item: exp.Expr, over: Over) -> list[Item]:
     """The columns of a star, of `COLUMNS(...)`, or of a call over them."""
     if not holds_call(item) and not holds_aggregate(item):
-        names = [name for name, _ in describe(source.select(item.copy()))]
+        names = [name for name, _ in over(item.copy())]
         return [Item(part, n) for part, n in zip(planning.parts_of(item, len(names)), names, strict=True)]
     star = item.this if isinstance(item, exp.Column) else item
     if isinstance(star, exp.Star):
-        return _replaced(planning, item, star, source, describe)
+        return _replaced(planning, item, star, over)
     columns = next((n for n in walk(item) if isinstance(n, exp.Columns | exp.Star)), None)
     if columns is None:
-        return [_unnested(planning, item, source, describe)]
-    names = [name for name, _ in describe(source.select(columns.copy()))]
+        return [_unnested(planning, item, over)]
+    names = [name for name, _ in over(columns.copy())]
     found = []
-    parts = _plain(columns, names, source, describe) or planning.parts_of(columns.copy(), len(names))
+    parts = _plain(columns, names, over) or planning.parts_of(columns.copy(), len(names))
     for part, name in zip(parts, names, strict=True):
         copy = item.copy()
         for node in [n for n in walk(copy) if n == columns]:
@@ -122,19 +128,19 @@ def _expanded(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
     return found
 
 
-def _plain(columns: exp.Expr, names: list[str], source: exp.Select, describe: Describe) -> list[exp.Column] | None:
+def _plain(columns: exp.Expr, names: list[str], over: Over) -> list[exp.Column] | None:
     """The columns that `COLUMNS(...)` stands for by their names, where every name is that of one column only."""
     if any(n.args.get(k) for n in columns.find_all(exp.Star) for k in ("replace", "rename")):
         return None
-    every = [name.lower() for name, _ in describe(source.select("*"))]
+    every = [name.lower() for name, _ in over(exp.Star())]
     if any(every.count(name.lower()) != 1 for name in names):
         return None
     return [exp.column(name, quoted=True) for name in names]
 
 
-def _unnested(planning: Planning, item: exp.Expr, source: exp.Select, describe: Describe) -> Item:
+def _unnested(planning: Planning, item: exp.Expr, over: Over) -> Item:
     """`unnest` over an answer: DuckDB makes rows of it once it is there."""
-    found = describe(source.select(stubbed(item, planning)))
+    found = over(stubbed(item, planning))
     if len(found) != 1:
         raise PlanError(
             "unnest() of an answer that is a struct cannot be planned. Hint: name it first, and select its fields"
@@ -142,13 +148,13 @@ def _unnested(planning: Planning, item: exp.Expr, source: exp.Select, describe: 
     return Item(item, "")
 
 
-def _replaced(planning: Planning, item: exp.Expr, star: exp.Star, source: exp.Select, describe: Describe) -> list[Item]:
+def _replaced(planning: Planning, item: exp.Expr, star: exp.Star, over: Over) -> list[Item]:
     """`* REPLACE (llm(q) AS q)`: the star without what is replaced by calls, and the calls in its place."""
     calls = {r.alias.lower(): r.this for r in star.args["replace"] if holds_call(r)}
     plain = item.copy()
     inner = plain.this if isinstance(plain, exp.Column) else plain
     inner.set("replace", [r for r in inner.args["replace"] if not holds_call(r)] or None)
-    found = _expanded(planning, plain, source, describe)
+    found = _expanded(planning, plain, over)
     return [Item(calls[i.name.lower()].copy(), i.name) if i.name.lower() in calls else i for i in found]
 
 

@@ -201,4 +201,5 @@ def named(node: exp.Expr, name: str) -> exp.Alias:
 
 def fresh_column(name: str, table: str | None = None) -> exp.Column:
     """A reference to a column of ours."""
-    return exp.column(name, table=table)
+    of = exp.Identifier(this=table, quoted=False) if table is not None else None
+    return exp.Column(this=exp.Identifier(this=name, quoted=False), table=of)

@@ -16,6 +16,7 @@ _POSITIONS = frozenset({"line", "col", "start", "end"})
 _KEPT: frozenset[type[exp.Expr]] = frozenset(
     {exp.Column, exp.Identifier, exp.Literal, exp.Placeholder, exp.Null, exp.Boolean, exp.Paren, exp.Alias}
     | {exp.DPipe, exp.And, exp.Or, exp.Not, exp.Is, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Case}
+    | {exp.Anonymous, exp.Select, exp.Subquery, exp.Star, exp.From, exp.Where, exp.Table, exp.TableAlias}
 )
 """What sqlglot writes without rewriting it, and so needs no copy."""
 
@@ -76,7 +77,7 @@ def with_cte(cte: str, query: str) -> str:
 
 def readable(node: exp.Expr) -> str:
     """A tree as SQL for people."""
-    return " ".join(_writers.label(node).split())
+    return " ".join(_writers.label(node, copy=not is_kept(node)).split())
 
 
 def without_position(node: exp.Expr) -> None:
