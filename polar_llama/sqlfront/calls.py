@@ -150,6 +150,8 @@ def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, paramet
 
 def parameters_in(query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The prepared parameters that a piece of SQL uses: DuckDB refuses the others."""
+    if not parameters:
+        return {}
     names = set(re.findall(r"\$(\w+)", _QUOTED.sub("", query)))
     return {name: value for name, value in parameters.items() if name in names}
 

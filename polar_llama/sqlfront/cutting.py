@@ -8,6 +8,7 @@ rest of the SELECT over that chain as over any table.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -20,7 +21,7 @@ from polar_llama.sqlfront.placing import placed
 from polar_llama.sqlfront.pulling import pull, pull_cte
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import resolve
-from polar_llama.sqlfront.scope import Scope, names_in
+from polar_llama.sqlfront.scope import Scope, names_in, table_names
 from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sources
 from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost, source_of
 
@@ -82,18 +83,19 @@ class Cutter:
 
     def _ctes(self, with_: exp.With, query: exp.Query) -> None:
         self._scope.recursive |= bool(with_.args.get("recursive"))
+        read = Counter(name for q in (query, with_) for name in table_names(q))
         for number, cte in enumerate(with_.expressions):
             if any(c.name == cte.alias.lower() for c in self._scope.ctes):
                 raise PlanError(
                     f"the CTE name {cte.alias!r} is used twice, one inside the other. Hint: give one another name"
                 )
-            volatile = self._scope.is_volatile(cte.this)
-            if holds_call(cte.this):
+            volatile, asks = self._scope.is_volatile(cte.this), holds_call(cte.this)
+            if asks:
                 _check_not_recursive(with_, cte)
                 if isinstance(cte.this, exp.Select) and not volatile:
                     pull_cte(self._scope, cte, [query, *with_.expressions[number + 1 :]])
                 cte.set("this", self.nested(cte.this))
-            self._scope.add(cte, volatile=volatile)
+            self._scope.add(cte, volatile=volatile, outlined=asks or read[cte.alias.lower()] > 1)
 
     def _one(self, query: exp.Query) -> Stage | exp.Query:
         if any(holds_call(query.args.get(k)) for k in ("limit", "offset")):

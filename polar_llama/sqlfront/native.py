@@ -45,11 +45,11 @@ def native(node: exp.Expr, known: Mapping[str, Typed]) -> Typed | None:  # noqa:
         case exp.Paren():
             return native(node.this, known)
         case exp.Literal() if node.is_string:
-            return Typed(pl.lit(node.name, dtype=pl.String), "VARCHAR")
+            return Typed(pl.lit(node.name), "VARCHAR")
         case exp.Literal() if node.is_int and abs(int(node.name)) < 2**31:
             return Typed(pl.lit(int(node.name), dtype=pl.Int32), "INTEGER")
         case exp.Boolean():
-            return Typed(pl.lit(bool(node.this), dtype=pl.Boolean), "BOOLEAN")
+            return Typed(pl.lit(bool(node.this)), "BOOLEAN")
         case exp.Not():
             return _boolean(node.this, known, lambda a: ~a)
         case exp.And():

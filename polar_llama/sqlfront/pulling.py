@@ -16,7 +16,7 @@ from sqlglot import exp
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.detaching import READ, can_detach, checked_by, detach
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import holds_aggregate, named
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, named
 from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     conditions = detach(query) if detachable else []
     slots = slots_of(query) or {}
     fill(query, slots)
-    bare = query if slots else stubbed(query, scope.planning)
-    names = [name for name, _ in scope.describe(bare) if not name.startswith(READ)]
+    names = [name for name in _names(scope, query) if not name.startswith(READ)]
     if len({n.lower() for n in names}) != len(names):
         return
     cte.set("this", query)
@@ -88,6 +87,13 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     view.where(*conditions, copy=False)
     for table in tables:
         table.replace(_derived(table, view.copy()))
+
+
+def _names(scope: Scope, query: exp.Select) -> list[str]:
+    """The names of a query's columns; DuckDB is asked where there may be a star."""
+    if all(isinstance(i, exp.Alias | exp.Column) and not is_multiple(i) for i in query.expressions):
+        return [i.alias_or_name for i in query.expressions]
+    return [name for name, _ in scope.describe(stubbed(query, scope.planning))]
 
 
 def _derived(table: exp.Table, select: exp.Select) -> exp.Subquery:

@@ -15,7 +15,7 @@ from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import nulls, spent, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.planning import Planning
@@ -103,16 +103,16 @@ class Scope:
                     "Hint: compute it first, CREATE TABLE ... AS, or as a frame, and read that"
                 )
 
-    def add(self, cte: exp.CTE, *, volatile: bool) -> None:
-        """From here on a CTE is visible."""
+    def add(self, cte: exp.CTE, *, volatile: bool, outlined: bool) -> None:
+        """From here on a CTE is visible; what is read once is described as fast with its reader as `outlined`."""
         piece, alias = self.piece(cte.this), cte.args["alias"]
         whole = exp.CTE(**{**cte.args, "this": exp.var(self._with(piece.ctes, piece)), "alias": alias.copy()})
         found = Visible(cte.alias.lower(), spent(whole), piece.reads, volatile)
-        if not self.recursive:
+        if outlined and not self.recursive:
             names = [i.name for i in alias.args.get("columns") or []]
             columns = self.described(piece)
-            outlined = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
-            found.outline = f"{text(alias.this)} AS ({nulls(outlined)})"
+            shown = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
+            found.outline = f"{text(alias.this)} AS ({nulls(shown)})"
         self.ctes.append(found)
 
     def piece(self, query: exp.Query, *, spend: bool = False) -> Piece:
@@ -176,4 +176,9 @@ class Scope:
 
 def names_in(query: exp.Expr) -> frozenset[str]:
     """The names of tables that a query reads, in lower case."""
-    return frozenset(t.name.lower() for t in walk(query, nested=True) if isinstance(t, exp.Table) and not t.db)
+    return frozenset(table_names(query))
+
+
+def table_names(query: exp.Expr) -> Iterator[str]:
+    """The names of tables wherever a query reads one, in lower case."""
+    return (t.name.lower() for t in walk(query, nested=True) if isinstance(t, exp.Table) and not t.db)
