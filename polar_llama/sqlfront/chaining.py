@@ -8,6 +8,7 @@ import polars as pl
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call
+from polar_llama.sqlfront.known import known_kinds
 from polar_llama.sqlfront.lowering import Lowering
 from polar_llama.sqlfront.native import native
 from polar_llama.sqlfront.relation import Column, Stage
@@ -72,7 +73,9 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     if not low.inner:
         low.hoist(exp.Literal.number(1))
     known, piece = len(low.inner), piece_of(low.inner)
-    kinds = [kind for _, kind in scope.described(piece)]
+    kinds = known_kinds(select, low.inner, scope.columns_of) if domain is None else None
+    if kinds is None:
+        kinds = [kind for _, kind in scope.described(piece)]
     around = kinds[len(low.inner) :]
     low.prepare(kinds)
 

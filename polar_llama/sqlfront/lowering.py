@@ -77,9 +77,9 @@ class Lowering:
 
     def rewrite(self, node: exp.Expr, *, truth: bool = False) -> exp.Expr:  # noqa: PLR0911 -- one a kind of node
         """An expression over columns of the inner query and answers; `truth` if it only matters where it is true."""
-        part = self.planning.parts.get(node.name) if isinstance(node, exp.Column) else None
-        if part is not None:
-            return self._part(part)
+        if isinstance(node, exp.Column):
+            part = self.planning.parts.get(node.name)
+            return self.hoist(node) if part is None else self._part(part)
         if not holds_call(node):
             if is_constant(node):
                 return node.copy()

@@ -57,7 +57,7 @@ class Planning:
         self.parts: dict[str, Part] = {}
         self.tables: dict[str, Any] = {}
         self._unseen: dict[str, Any] = {}
-        self._outlines: dict[str, str] = {}
+        self._outlined: dict[str, list[tuple[str, str]]] = {}
         self._connection = connection
         self._numbers = count()
         self._calls: dict[tuple[object, ...], Asks] = {}
@@ -74,7 +74,7 @@ class Planning:
         self.tables[name] = frame
         kinds = kinds_of(schema) if schema is not None else None
         if kinds and len(kinds) <= _OUTLINED:
-            self._outlines[name] = f"{name} AS ({nulls(kinds)})"
+            self._outlined[name] = kinds
         else:
             self._unseen[name] = frame if schema is None else schema
         return name
@@ -82,16 +82,20 @@ class Planning:
     def forget(self) -> None:
         """Leave nothing behind on the user's connection; ours is closed."""
         if not self.database.owned:
-            for name in self.tables.keys() - self._unseen.keys() - self._outlines.keys():
+            for name in self.tables.keys() - self._unseen.keys() - self._outlined.keys():
                 self._connection.unregister(name)
+
+    def columns_of(self, table: str) -> list[tuple[str, str]] | None:
+        """Names and types of a frame's columns, where they are known without DuckDB."""
+        return self._outlined.get(table)
 
     def describe(self, query: str) -> list[tuple[str, str]]:
         """Names and types of a query's columns, without running it."""
         if query not in self._described:
             whole = query
             for name in sorted(set(_TABLES.findall(query))):
-                if name in self._outlines:
-                    whole = with_cte(self._outlines[name], whole)
+                if name in self._outlined:
+                    whole = with_cte(f"{name} AS ({nulls(self._outlined[name])})", whole)
                 elif name in self._unseen:
                     self._connection.register(name, _as_arrow(self._unseen.pop(name)))
             self._described[query] = described(self._connection, whole, parameters_in(query, self.parameters))

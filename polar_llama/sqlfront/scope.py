@@ -30,6 +30,7 @@ class Visible:
         text: Its SQL.
         reads: The names it reads, in lower case.
         volatile: Whether it gives other rows each time it is computed.
+        columns: Names and types of its columns, where they are known.
         outline: SQL of a CTE with the same name and columns, and no more in it; None where there is none.
         computed: In how many pieces of the query it is computed.
     """
@@ -38,6 +39,7 @@ class Visible:
     text: str
     reads: frozenset[str]
     volatile: bool
+    columns: Sequence[tuple[str, str]] | None = None
     outline: str | None = None
     computed: int = 0
 
@@ -111,8 +113,8 @@ class Scope:
         if outlined and not self.recursive:
             names = [i.name for i in alias.args.get("columns") or []]
             columns = self.described(piece)
-            shown = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
-            found.outline = f"{text(alias.this)} AS ({nulls(shown)})"
+            found.columns = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
+            found.outline = f"{text(alias.this)} AS ({nulls(found.columns)})"
         self.ctes.append(found)
 
     def piece(self, query: exp.Query, *, spend: bool = False) -> Piece:
@@ -152,6 +154,13 @@ class Scope:
         """
         domain = self.domain_of(query)
         return self.described(self.piece(query if domain is None else domain.around(query), spend=domain is not None))
+
+    def columns_of(self, table: str) -> Sequence[tuple[str, str]] | None:
+        """Names and types of the columns of a CTE or a frame, by its name in lower case, where they are known."""
+        for cte in reversed(self.ctes):
+            if cte.name == table:
+                return cte.columns
+        return self.planning.columns_of(table)
 
     def described(self, piece: Piece) -> list[tuple[str, str]]:
         """The same of a query that reads no row around it."""

@@ -1,0 +1,95 @@
+"""Types of columns that are known without asking DuckDB, which takes longer for that than all the rest of planning.
+
+A column of a table that has been described keeps its type wherever it is joined to; a text put together of texts is
+a text, and a condition is true or false. Whatever is not as plain as that is left to DuckDB.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Columns = dict[str, str]
+    ColumnsOf = Callable[[str], Sequence[tuple[str, str]] | None]
+
+_CONDITIONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.And, exp.Or, exp.Not)
+_TEXTS = (exp.Upper, exp.Lower, exp.Paren)
+"""What makes a text of a text."""
+
+
+def known_kinds(select: exp.Select, items: Sequence[exp.Expr | None], columns_of: ColumnsOf) -> list[str] | None:
+    """DuckDB's types of expressions over the FROM of a SELECT that DuckDB can bind.
+
+    Args:
+        select: The SELECT.
+        items: The expressions.
+        columns_of: Names and types of a table's columns, by its name in lower case.
+
+    Returns:
+        The types; None where one of them is not plain to see.
+    """
+    sources = _sources(select, columns_of)
+    kinds = [None if item is None else _kind(item, sources) for item in items] if sources else [None]
+    found = [kind for kind in kinds if kind is not None]
+    return found if len(found) == len(kinds) else None
+
+
+def _sources(select: exp.Select, columns_of: ColumnsOf) -> dict[str, Columns] | None:
+    """The tables of a FROM by their aliases, with their columns, all in lower case."""
+    from_, joins = select.args.get("from_"), select.args.get("joins") or []
+    if from_ is None or select.args.get("laterals") or any(j.method or j.args.get("using") for j in joins):
+        return None
+    found: dict[str, Columns] = {}
+    for source in (from_.this, *(j.this for j in joins)):
+        columns, alias = _columns(source, columns_of), source.alias_or_name.lower()
+        if columns is None or not alias or alias in found:
+            return None
+        found[alias] = columns
+    return found
+
+
+def _columns(source: exp.Expr, columns_of: ColumnsOf) -> Columns | None:
+    alias = source.args.get("alias")
+    if _given(source) - {"this", "alias"} or (alias is not None and alias.args.get("columns")):
+        return None
+    if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
+        listed = columns_of(source.name.lower())
+    elif isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
+        listed = _listed(source.this, columns_of)
+    else:
+        return None
+    columns = {name.lower(): kind for name, kind in listed or ()}
+    return columns if listed and len(columns) == len(listed) else None
+
+
+def _listed(select: exp.Select, columns_of: ColumnsOf) -> list[tuple[str, str]] | None:
+    """The columns of a SELECT that does nothing but name columns of a FROM."""
+    items = [i.this if isinstance(i, exp.Alias) else i for i in select.expressions]
+    if _given(select) - {"expressions", "from_"} or not all(isinstance(i, exp.Column) for i in items):
+        return None
+    kinds = known_kinds(select, items, columns_of)
+    return None if kinds is None else [(i.alias_or_name, k) for i, k in zip(select.expressions, kinds, strict=True)]
+
+
+def _kind(node: exp.Expr, sources: dict[str, Columns]) -> str | None:
+    if isinstance(node, _CONDITIONS):
+        return "BOOLEAN"
+    if isinstance(node, exp.Literal):
+        return "VARCHAR" if node.is_string else None
+    if isinstance(node, exp.Column):
+        if not isinstance(node.this, exp.Identifier) or node.args.get("db"):
+            return None
+        name, table = node.name.lower(), node.table.lower()
+        found = [c[name] for t, c in sources.items() if name in c and table in {"", t}]
+        return found[0] if len(found) == 1 else None
+    texts = (node.this, node.expression) if isinstance(node, exp.DPipe) else (node.this,)
+    whole = isinstance(node, (exp.DPipe, *_TEXTS)) and not _given(node) - {"this", "expression", "safe"}
+    return "VARCHAR" if whole and all(_kind(t, sources) == "VARCHAR" for t in texts) else None
+
+
+def _given(node: exp.Expr) -> set[str]:
+    return {key for key, value in node.args.items() if value}
