@@ -11,7 +11,7 @@ from polar_llama.exec.pool import environment
 from polar_llama.frame.estimating import estimated
 from polar_llama.frame.inference_frame import plan_of
 from polar_llama.frame.leaf import below
-from polar_llama.planner.explain import changes, describe, stages
+from polar_llama.planner.explain import changes, describe, scans, stages
 from polar_llama.planner.mermaid import mermaid
 from polar_llama.planner.optimizer import optimize
 from polar_llama.planner.resolve import resolve
@@ -68,7 +68,7 @@ def _parts(plan: Plan, *, optimized: bool, verbose: bool) -> list[tuple[str, str
     if optimized and verbose:
         parts.append(("RULES", changes(seen)))
     if optimized:
-        parts += [("OPTIMIZED PLAN", describe(best)), ("STAGES", stages(best))]
+        parts += [("OPTIMIZED PLAN", describe(best)), ("STAGES", stages(best)), ("SCANS", scans(best))]
     for read in below(plan):
         read_parts = _parts(read, optimized=optimized, verbose=verbose)
         parts += [(f"READ BY A SCAN ABOVE: {title}", text) for title, text in read_parts]

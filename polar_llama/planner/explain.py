@@ -98,6 +98,12 @@ def _stage(stage: Stage) -> str:
     return f"{stage.number}. ask {', '.join(map(asked, stage.answers))}{order}{after}{until}"
 
 
+def scans(plan: Plan) -> str:
+    """What the scans of a plan read, where there is more to tell of them than a line."""
+    told = {id(node): node.told() for node in each(plan) if isinstance(node, Scan) and node.told is not None}
+    return "\n".join(f"{n}. {words}".replace("\n", "\n   ") for n, words in enumerate(told.values(), 1))
+
+
 def changes(seen: Sequence[tuple[str, Plan, Plan]]) -> str:
     """What each rule did, in the order in which it happened: a line per change."""
     lines = [f"{rule}: {what}" for rule, before, after in seen for what in _change(before, after)]

@@ -16,7 +16,7 @@ import polars.selectors
 from polars._utils.wrap import wrap_expr, wrap_ldf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from polar_llama.call import Call
     from polar_llama.template import Template, Told
@@ -42,10 +42,11 @@ Item = pl.Expr | Prompt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """Anything native: where a plan begins."""
+    """Anything native: where a plan begins. `told` tells people more of it than Polars can."""
 
     frame: pl.LazyFrame
     schema: pl.Schema | None = None
+    told: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

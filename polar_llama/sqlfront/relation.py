@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from polar_llama.frame.scope import LEAF, leaf_built, tokens
 from polar_llama.planner.nodes import Scan
 from polar_llama.sqlfront.database import without_excerpt
 from polar_llama.sqlfront.holding import held
+from polar_llama.sqlfront.pushdown import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,7 +110,7 @@ class Relation:
             leaf_built()
         named = " ".join([*self.body.split(), *self.suffix.split(), *(LEAF + leaf.token for leaf in leaves.values())])
         frame = register_io_source(Reader(self, leaves), schema=self.schema, explain_name=f"DUCKDB {named}")
-        return Scan(frame, self.schema)
+        return Scan(frame, self.schema, partial(told, self, leaves))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

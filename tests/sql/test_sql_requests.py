@@ -159,16 +159,38 @@ def test_parquet_is_read_as_far_as_it_is_needed(
     monkeypatch.chdir(tmp_path)
     query = "SELECT llm(question) AS a FROM '*.parquet' WHERE cat = 3 AND llm_bool(question)"
     frame = sql(query)
-    plan = frame.llm.explain()  # type: ignore[attr-defined]
-    assert "cat = 3" in plan
-    shown = next(line for line in plan.splitlines() if "DUCKDB SELECT" in line).partition("DUCKDB ")[2]
-    with duckdb.connect(":memory:") as con:
-        ((_, physical),) = con.execute(f"EXPLAIN {shown}").fetchall()
-    scan = physical[physical.index("PARQUET") :]
-    assert "Filters: cat = 3" in scan
-    assert "Projections: question " in scan, "nothing else is read"
+    scans = explain(frame).partition("\nSCANS\n")[2]
+    assert scans.splitlines() == [
+        '1. SELECT question FROM "*.parquet" WHERE cat = 3',
+        "   reads question of PARQUET_SCAN where (cat = 3)",
+    ]
     assert frame.collect().height > 0
     assert len(oracle.asked) <= 20
+
+
+def test_what_duckdb_runs_is_shown_in_full(oracle: Oracle, tmp_path: Path) -> None:
+    ROWS.write_parquet(tmp_path / "rows.parquet")
+    texts = ", ".join(f"question || '{n:03}' AS q{n}" for n in range(30))
+    query = f"SELECT {texts}, llm(question) AS a FROM '{tmp_path}/rows.parquet' AS t WHERE t.cat = $cat"
+    scans = explain(sql(query, parameters={"cat": 3})).partition("\nSCANS\n")[2]
+    assert "question || '029'" in scans
+    assert "where (cat = 3)" in scans
+    assert max(map(len, scans.splitlines())) <= 130
+    assert not oracle.asked
+
+
+@pytest.mark.parametrize("where", ["our database", "the user's"])
+@pytest.mark.parametrize("given", [ROWS, ROWS.lazy(), ROWS.to_arrow()], ids=["eager", "lazy", "Arrow"])
+def test_scans_of_frames_and_of_answers_are_shown(oracle: Oracle, given: Any, where: str) -> None:
+    with duckdb.connect(":memory:") as con:
+        query = "SELECT cat, count(*) AS n FROM t WHERE llm_bool(question) AND cat > 3 GROUP BY cat"
+        frame = sql(query, t=given, connection=con if where == "the user's" else None)
+        plan = explain(frame)
+        assert "GROUP BY r.o0\n   reads o0 of PYTHON_ARROW_SCAN\n" in plan
+        assert "READ BY A SCAN ABOVE: SCANS" in plan
+        assert "reads cat, question of PYTHON_ARROW_SCAN" in plan or "reads question, cat of PYTHON_ARROW_SCAN" in plan
+        assert not oracle.asked
+        assert con.sql("SHOW TABLES").fetchall() == []
 
 
 LOOKED_AT = (
