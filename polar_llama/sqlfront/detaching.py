@@ -7,20 +7,17 @@ condition comes first, whichever was written first.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
+from polar_llama.sqlfront.lifting import new_name
 from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total, named
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
     from polar_llama.sqlfront.scope import Scope
-
-READ = "polar_llama_read_"
-_numbers = count()
 
 
 def can_detach(query: exp.Expr) -> bool:
@@ -57,7 +54,7 @@ def detach(query: exp.Select) -> list[exp.Expr]:
         for column in list(condition.find_all(exp.Column)):
             key = text(column)
             if key not in names:
-                names[key] = f"{READ}{next(_numbers)}"
+                names[key] = new_name()
                 query.append("expressions", named(column.copy(), names[key]))
             column.replace(exp.column(names[key], quoted=True))
     return conditions

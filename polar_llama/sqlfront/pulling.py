@@ -14,13 +14,14 @@ import duckdb
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.detaching import READ, can_detach, checked_by, detach
+from polar_llama.sqlfront.detaching import can_detach, checked_by, detach
+from polar_llama.sqlfront.lifting import can_lift, lift
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, named
 from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from polar_llama.sqlfront.scope import Scope
 
@@ -42,15 +43,19 @@ def pull(scope: Scope, select: exp.Select) -> None:
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
+        if can_lift(node.this):
+            names = {i.alias.lower() for i in node.this.expressions if holds_call(i)}
+            if _spelled_out(select, node, names, describe):
+                _write_above(select, node.alias, lift(node.this, padded=_is_padded(select, node)))
         checks = checked_by(scope, select, node)
-        if checks is not None and can_detach(node.this) and _spelled_out(select, node, {}, describe):
+        if checks is not None and can_detach(node.this) and _spelled_out(select, node, (), describe):
             conditions = [_qualified(c, node.alias) for c in detach(node.this)]
             add = checks.where if isinstance(checks, exp.Select) else checks.on
             add(*conditions, copy=False)
         slots = slots_of(node.this)
         if slots is None or not _spelled_out(select, node, slots, describe):
             continue
-        _ask_above(select, node.alias, slots)
+        _write_above(select, node.alias, {n: asked_of(call, exp.column(n, quoted=True)) for n, call in slots.items()})
         fill(node.this, slots)
 
 
@@ -59,8 +64,7 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     pull(scope, cte.this)
     if cte.args["alias"].args.get("columns") or cte.this.args.get("with_") is not None:
         return
-    detachable = can_detach(cte.this)
-    if not detachable and slots_of(cte.this) is None:
+    if not can_lift(cte.this) and not can_detach(cte.this) and slots_of(cte.this) is None:
         return
     name = cte.alias.lower()
     tables = [
@@ -71,19 +75,22 @@ def pull_cte(scope: Scope, cte: exp.CTE, readers: list[exp.Expr]) -> None:
     ]
     if any(isinstance(t.parent, exp.Pivot) for t in tables):
         return
-    query = cte.this.copy()
-    conditions = detach(query) if detachable else []
-    slots = slots_of(query) or {}
-    fill(query, slots)
-    names = [name for name in _names(scope, query) if not name.startswith(READ)]
+    names = _names(scope, cte.this)
     if len({n.lower() for n in names}) != len(names):
         return
+    query = cte.this.copy()
+    lifted = lift(query, padded=False) if can_lift(query) else {}
+    conditions = detach(query) if can_detach(query) else []
+    slots = slots_of(query) or {}
+    fill(query, slots)
     cte.set("this", query)
     view = exp.Select()
-    for column in [exp.column(n, quoted=True) for n in names]:
-        call = slots.get(column.name.lower())
-        item = column if call is None else named(asked_of(call, column), column.name)
-        view.append("expressions", item)
+    for name in names:
+        whole = exp.Paren(this=lifted.get(name.lower(), exp.column(name, quoted=True)))
+        for column in [c for c in walk(whole) if isinstance(c, exp.Column) and c.name.lower() in slots]:
+            column.replace(asked_of(slots[column.name.lower()], column.copy()))
+        value = whole.this
+        view.append("expressions", value if isinstance(value, exp.Column) else named(value, name))
     view.where(*conditions, copy=False)
     for table in tables:
         table.replace(_derived(table, view.copy()))
@@ -180,7 +187,7 @@ def _sources(select: exp.Select) -> list[exp.Expr]:
     return [s.this for s in ([from_] if from_ is not None else []) + (select.args.get("joins") or [])]
 
 
-def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Slots, describe: Describe) -> bool:
+def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str], describe: Describe) -> bool:
     """Whether every reference to the slots can be found; stars are spelled out for that, in place."""
     joins = select.args.get("joins") or []
     for join in joins:
@@ -264,16 +271,24 @@ def _without_calls(node: exp.Expr) -> exp.Expr:
     return copy
 
 
-def _ask_above(select: exp.Select, alias: str, slots: Slots) -> None:
-    """Write the calls where their answers are read."""
+def _is_padded(select: exp.Select, source: exp.Expr) -> bool:
+    """Whether a join may give rows without a row of a source."""
+    joins = select.args.get("joins") or []
+    own = next((i for i, j in enumerate(joins) if j.this is source), -1)
+    sides = [j.side.upper() for j in joins]
+    return (own >= 0 and sides[own] in {"LEFT", "FULL"}) or any(s in {"RIGHT", "FULL"} for s in sides[own + 1 :])
+
+
+def _write_above(select: exp.Select, alias: str, values: dict[str, exp.Expr]) -> None:
+    """Write expressions over columns of a source where their values are read, by the names these have there."""
     aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
     source = next(s for s in _sources(select) if s.alias == alias)
     for column in [c for c in walk(select, but=source) if isinstance(c, exp.Column)]:
         name = column.name.lower()
-        if name not in slots or column.table.lower() not in {"", alias.lower()}:
+        if name not in values or column.table.lower() not in {"", alias.lower()}:
             continue
         if isinstance(column.parent, exp.Ordered) and not column.table and name in aliases:
             continue  # an alias comes first in ORDER BY
-        call = asked_of(slots[name], exp.column(column.this.copy(), table=exp.to_identifier(alias, quoted=True)))
+        value = _qualified(values[name].copy(), alias)
         is_item = column.parent is select and column.arg_key == "expressions"
-        column.replace(named(call, column.name) if is_item else call)
+        column.replace(named(value, column.name) if is_item else value)

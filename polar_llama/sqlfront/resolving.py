@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, source_of
+from polar_llama.sqlfront.syntax import closed, holds_aggregate, is_multiple, source_of
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import typed
 
@@ -91,8 +91,7 @@ def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
         if isinstance(n, exp.Column) and not n.table and n.name.lower() in aliases and not isinstance(n.this, exp.Star)
     ]
     for column in found:
-        value = aliases[column.name.lower()].copy()
-        value = value if isinstance(value, exp.Column | exp.Literal | exp.Func) else exp.Paren(this=value)
+        value = closed(aliases[column.name.lower()].copy())
         if column is node:
             node = value
         else:

@@ -194,6 +194,11 @@ def source_of(select: exp.Select) -> exp.Select:
     return copied(select, ("from_", "joins", "laterals"))
 
 
+def closed(node: exp.Expr) -> exp.Expr:
+    """An expression that can stand in another one."""
+    return node if isinstance(node, exp.Column | exp.Literal | exp.Func | exp.Paren) else exp.Paren(this=node)
+
+
 def named(node: exp.Expr, name: str) -> exp.Alias:
     """An expression under a name; `exp.alias_` would copy it, and give a subquery the name of a table."""
     return exp.Alias(this=node, alias=exp.to_identifier(name, quoted=True))
