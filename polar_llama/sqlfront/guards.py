@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call
-from polar_llama.sqlfront.syntax import all_of, operands
+from polar_llama.sqlfront.syntax import all_of, closed, operands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def branches(node: exp.Expr, *, truth: bool) -> list[Operand] | None:
             return _case(as_case(node))
         case exp.Coalesce():
             every = [node.this, *node.expressions]
-            known = [exp.Not(this=exp.Is(this=e.copy(), expression=exp.Null())) for e in every]
+            known = [exp.Not(this=exp.Is(this=closed(e.copy()), expression=exp.Null())) for e in every]
             return [Operand(e, _unless(known[:i])) for i, e in enumerate(every)]
         case exp.Or() | exp.And():
             return _logical(node, truth=truth)

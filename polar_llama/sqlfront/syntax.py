@@ -195,8 +195,9 @@ def source_of(select: exp.Select) -> exp.Select:
 
 
 def closed(node: exp.Expr) -> exp.Expr:
-    """An expression that can stand in another one."""
-    return node if isinstance(node, exp.Column | exp.Literal | exp.Func | exp.Paren) else exp.Paren(this=node)
+    """An expression that can stand in another one; sqlglot counts AND among functions."""
+    is_closed = isinstance(node, exp.Column | exp.Literal | exp.Func | exp.Paren) and not isinstance(node, exp.Binary)
+    return node if is_closed else exp.Paren(this=node)
 
 
 def named(node: exp.Expr, name: str) -> exp.Alias:

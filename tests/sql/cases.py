@@ -860,4 +860,13 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     ),
     (1, "from (select i, v, trim(llm(q)) a from t) select a where v > 2 order by a"),
     (4, "select columns('a|i') from (select i, v, trim(llm(q)) a from t) where v > 2 order by i", 1),
+    (3, "select i, v > 1 and llm_bool(q) as p, not p as n from t order by i"),
+    (
+        3,
+        "select x.i, c from u right join (select i, llm_bool(q) and v > 1 as c from t) x using (i) where c is null order by all",
+        1,
+    ),
+    (2, "select x.i from (select i, v, llm_bool(q) or v > 2 as c from t) x where not c and v < 3 order by i"),
+    (1, "select i, coalesce(not v > 2, llm_bool(q)) as c from t order by i"),
+    (1, "select i, coalesce(v > 1 and i > 0, llm_bool(q)) as c from t order by i"),
 )
