@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polar_llama.cli.output import FORMATS, endings, format_of, output, show, write
+from polar_llama.cli.tables import NOT_UTF8, Tables, query, scanned
 from polar_llama.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import polars as pl
+    from collections.abc import Collection, Iterator
 
 _EPILOG = """\
 In SQL there are, beside all of DuckDB's functions:
@@ -33,18 +33,7 @@ examples:
   polar-llama sql - --database shop.duckdb --output answers.csv < query.sql
 """
 
-_READERS = {
-    ".parquet": "scan_parquet",
-    ".csv": "scan_csv",
-    ".tsv": "scan_csv",
-    ".ndjson": "scan_ndjson",
-    ".jsonl": "scan_ndjson",
-    ".json": "scan_ndjson",
-    ".arrow": "scan_ipc",
-    ".feather": "scan_ipc",
-    ".ipc": "scan_ipc",
-}
-_WRITERS = {".parquet": "sink_parquet", ".csv": "sink_csv", ".ndjson": "sink_ndjson", ".jsonl": "sink_ndjson"}
+_MISSING = re.compile(r"Table with name (.+?) does not exist")
 
 
 def add(commands: Any) -> None:
@@ -59,21 +48,23 @@ def add(commands: Any) -> None:
     parser.add_argument("query", help="the query; - reads it from standard input")
     parser.add_argument(
         "--table",
-        action="append",
-        default=[],
+        action=Tables,
+        default={},
         metavar="NAME=FILE",
-        type=_table,
         help="a file as a table: parquet, csv, tsv, ndjson, arrow; globs work; may be given again",
     )
     parser.add_argument("--database", metavar="FILE", help="a DuckDB database, opened for reading")
     parser.add_argument(
-        "--output", metavar="FILE", type=_output, help="write parquet, csv or ndjson instead of printing"
+        "--output", metavar="FILE", type=output, help="write parquet, csv or ndjson (by its ending) instead of printing"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, help="what --output is whatever its ending; without it, what standard output is"
     )
     parser.add_argument(
         "--model", metavar="PROVIDER:MODEL", help="for calls that name none, such as openai:gpt-6-luna or local"
     )
-    parser.add_argument("--max-cost", type=float, metavar="USD", help="stop before the query costs more")
-    parser.add_argument("--max-requests", type=int, metavar="N", help="stop before more requests are sent")
+    parser.add_argument("--max-cost", type=_dollars, metavar="USD", help="stop before the query costs more")
+    parser.add_argument("--max-requests", type=_count, metavar="N", help="stop before more requests are sent")
     parser.add_argument("--rows", type=_count, default=20, metavar="N", help="rows to print (default 20; 0 prints all)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no report")
     looking = parser.add_mutually_exclusive_group()
@@ -81,7 +72,7 @@ def add(commands: Any) -> None:
     looking.add_argument(
         "--estimate", action="store_true", help="print how much would be asked, and its cost; send nothing"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -90,14 +81,17 @@ def run(given: argparse.Namespace) -> int:
     from polar_llama.sqlfront.front import planned
     from polar_llama.sqlfront.tables import given as named
 
-    query = sys.stdin.read() if given.query == "-" else given.query
+    kind = given.format or (given.output and format_of(given.output))
+    if given.output and not kind:
+        given.parser.error(f"argument --output: {str(given.output)!r} does not end with {endings()}: say --format")
+    text = query(given.query)
     settings = {"model": given.model, "max_cost": given.max_cost, "max_requests": given.max_requests}
     chosen: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
     if given.quiet:
         chosen["progress"] = False
-    with _hints(), _database(given.database) as connection, session(**chosen):
-        tables = {name: _scanned(file) for name, file in given.table}
-        frame = planned(query, connection, (), named(tables), external_access=True)
+    with _hints(given.table), _database(given.database) as connection, session(**chosen):
+        tables = {name: scanned(file) for name, file in given.table.items()}
+        frame = planned(text, connection, (), named(tables), external_access=True)
         if given.explain:
             from polar_llama.frame.looking import explain
 
@@ -107,17 +101,17 @@ def run(given: argparse.Namespace) -> int:
             from polar_llama.frame.looking import estimate
 
             print(shown(estimate(frame)))
-        elif given.output:
-            _written(frame, given.output)
+        elif kind:
+            write(frame, given.output, kind)
         else:
-            _show(frame.collect(), given.rows)
+            show(frame.collect(), given.rows)
         if not (given.quiet or given.explain or given.estimate):
             _report()
     return 0
 
 
 @contextmanager
-def _hints() -> Iterator[None]:
+def _hints(tables: Collection[str]) -> Iterator[None]:
     """Say of an error what helps in a shell, where that is another thing than in Python."""
     import duckdb
 
@@ -131,8 +125,17 @@ def _hints() -> Iterator[None]:
             "--model local needs no key and no network"
         ) from None
     except duckdb.CatalogException as error:
-        hint = " Hint: --table NAME=FILE names a file" if "Table with name" in str(error) else ""
-        raise type(error)(f"{error}{hint}") from None
+        missing = _MISSING.search(str(error))
+        if missing is None:
+            raise
+        known = f", only {', '.join(tables)}" if tables else ""
+        raise ConfigurationError(
+            f"there is no table {missing[1]}{known}. Hint: --table NAME=FILE names a file, FROM 'FILE' reads one"
+        ) from None
+    except duckdb.Error as error:
+        if "invalid utf-8 sequence" not in str(error):
+            raise
+        raise ConfigurationError(f"a file of --table {NOT_UTF8}") from None
 
 
 @contextmanager
@@ -142,47 +145,16 @@ def _database(file: str | None) -> Iterator[Any]:
         return
     import duckdb
 
-    if not Path(file).exists():
+    if not Path(file).is_file():
         raise ConfigurationError(f"there is no database {file}")
-    with duckdb.connect(file, read_only=True) as connection:
-        yield connection
-
-
-def _scanned(file: str) -> pl.LazyFrame:
-    import polars as pl
-
-    suffix = Path(file).suffix.lower()
-    options: dict[str, Any] = {"separator": "\t"} if suffix == ".tsv" else {}
-    if not any(c in file for c in "*?[") and "://" not in file and not Path(file).exists():
-        raise ConfigurationError(f"there is no file {file}")
-    frame: pl.LazyFrame = getattr(pl, _READERS[suffix])(file, **options)
-    return frame
-
-
-def _written(frame: pl.LazyFrame, file: Path) -> None:
-    """Write the result; the file is there only when it is whole."""
-    nested = [n for n, dtype in frame.collect_schema().items() if dtype.is_nested()]
-    if nested and file.suffix.lower() == ".csv":
-        raise ConfigurationError(
-            f"CSV cannot hold the column {nested[0]!r}, which has lists or structs. "
-            "Hint: write parquet or ndjson, or SELECT to_json(…) of it"
-        )
-    part = file.with_name(f".{file.name}.part")
-    sink: Callable[[Path], object] = getattr(frame, _WRITERS[file.suffix.lower()])
     try:
-        sink(part)
-        part.replace(file)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
-
-
-def _show(frame: pl.DataFrame, rows: int) -> None:
-    import polars as pl
-
-    width = os.get_terminal_size().columns if sys.stdout.isatty() else 120
-    with pl.Config(tbl_rows=rows or -1, tbl_cols=-1, fmt_str_lengths=100, tbl_width_chars=width):
-        print(frame)
+        connection = duckdb.connect(file, read_only=True)
+    except duckdb.IOException as error:
+        raise ConfigurationError(f"the database {file} cannot be opened: {error}") from None
+    except duckdb.Error:  # what it says of a file of another kind leads astray
+        raise ConfigurationError(f"{file} is no DuckDB database. Hint: --table NAME=FILE, or FROM 'FILE'") from None
+    with connection:
+        yield connection
 
 
 def _report() -> None:
@@ -194,25 +166,14 @@ def _report() -> None:
         print(report, file=sys.stderr)
 
 
-def _table(text: str) -> tuple[str, str]:
-    name, equals, file = text.partition("=")
-    if not equals or not name or not file:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, as in t=questions.parquet")
-    if Path(file).suffix.lower() not in _READERS:
-        raise argparse.ArgumentTypeError(f"{file!r} is no file that is read here: {', '.join(sorted(_READERS))}")
-    return name, file
-
-
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
 
 
-def _output(text: str) -> Path:
-    file = Path(text)
-    if file.suffix.lower() not in _WRITERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no file that is written here: {', '.join(sorted(_WRITERS))}")
-    if not file.parent.exists():
-        raise argparse.ArgumentTypeError(f"there is no directory {file.parent}")
-    return file
+def _dollars(text: str) -> float:
+    with suppress(ValueError):
+        if float(text) >= 0:  # and not NaN
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars, such as 0.50")

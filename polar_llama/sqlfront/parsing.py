@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import Dialect, exp, tokenize
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import SqlglotError, TokenError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
@@ -12,6 +14,9 @@ from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import without_position
 
 _BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})
+_TOKEN = re.compile(r"<Token .*?text: (.*?), line: .*?>")
+_CLASS = re.compile(r"Required keyword: .*?'>")
+_END = "the end of the query"
 _FOR_SETS = (exp.Distinct, exp.Order, exp.Star, exp.IgnoreNulls, exp.RespectNulls)
 """What may stand in the arguments of an aggregate or a window function only."""
 
@@ -43,10 +48,13 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
         while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
             tokens.pop()
         several = any(t.token_type is TokenType.SEMICOLON for t in tokens)
-        if not tokens or several or tokens[0].text.lower() not in _BEGIN:
-            begin = f", and this one begins with {tokens[0].text}" if tokens and tokens[0].text.isalpha() else ""
+        if not tokens:
+            raise PlanError("the query is empty. Hint: a query is one SELECT (or FROM, VALUES, WITH, PIVOT)")
+        if several or tokens[0].text.lower() not in _BEGIN:
+            begin = f" begins with {tokens[0].text}" if tokens[0].text.isalpha() else " does not begin so"
             raise PlanError(
-                f"a query is one SELECT (or FROM, VALUES, WITH, PIVOT){'' if several else begin}. "
+                "a query is one SELECT (or FROM, VALUES, WITH, PIVOT), and this one"
+                f"{' is several statements' if several else begin}. "
                 "Hint: run other statements with DuckDB, and hand its connection over, sql(query, connection=con), "
                 "or in a shell its file, --database"
             )
@@ -56,10 +64,18 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
         tokens = tokenize(query, read="duckdb") if marks else tokens
         trees = [t for t in Dialect.get_or_raise("duckdb").parser().parse(tokens, query) if t is not None]
     except SqlglotError as error:
-        raise PlanError(f"the query cannot be read: {str(error).splitlines()[0]}") from None
+        raise PlanError(f"the query cannot be read: {_told(error)}") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
         raise PlanError("the query cannot be read: it is no SELECT")
     return trees[0], query
+
+
+def _told(error: SqlglotError) -> str:
+    """What sqlglot says of a query, for people: nothing of its classes, nothing of the texts in the query."""
+    if isinstance(error, TokenError):
+        return "a quote or a comment in it is not closed"
+    told = _TOKEN.sub(lambda found: _END if found[1] == "SENTINEL" else found[1], str(error).splitlines()[0])
+    return _CLASS.sub("something is missing", told)
 
 
 def _is_open(pivot: exp.Pivot) -> bool:

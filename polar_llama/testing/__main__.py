@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
+import math
 import os
 import signal
 import stat
@@ -59,7 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         # Only the pipe of a parent process ends with it; reading from a terminal would stop `polar-llama emulator &`.
         piped = stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
-        runner.run(_serve(emulator, watch=piped and not given.no_stdin))
+        try:
+            runner.run(_serve(emulator, watch=piped and not given.no_stdin))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            hint = "Hint: --port 0 takes a free one"
+            parser.exit(1, f"polar-llama: port {given.port} of {given.host} is in use already. {hint}\n")
 
 
 async def _serve(emulator: Emulator, *, watch: bool) -> None:
@@ -82,7 +90,22 @@ def _announce(emulator: Emulator) -> None:
 
 def _latency(text: str) -> tuple[float, float]:
     least, _, most = text.partition("-")
-    return float(least), float(most or least)
+    with contextlib.suppress(ValueError):
+        if 0 <= float(least) <= float(most or least) < math.inf:
+            return float(least), float(most or least)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds such as 0.1, or least-most such as 0.05-0.2")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to 65535")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _until_end(loop: asyncio.AbstractEventLoop, serving: asyncio.Future[None]) -> None:
@@ -93,17 +116,23 @@ def _until_end(loop: asyncio.AbstractEventLoop, serving: asyncio.Future[None]) -
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="polar-llama emulator", description=_DESCRIPTION)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
-    parser.add_argument("--latency", type=_latency, default=(0.0, 0.0), help="seconds, or least-most such as 0.05-0.2")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=_port, default=0, help="0 takes a free port")
+    parser.add_argument(
+        "--latency",
+        type=_latency,
+        default=(0.0, 0.0),
+        metavar="SECONDS",
+        help="how long an answer takes, or least-most such as 0.05-0.2",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws other faults and latencies")
     parser.add_argument("--key", help="the only key that is accepted")
     for limit in _LIMITS:
-        parser.add_argument(f"--{limit.replace('_', '-')}", type=int)
-    parser.add_argument("--retry-after", type=float, help="seconds that refused requests are asked to wait")
+        parser.add_argument(f"--{limit.replace('_', '-')}", type=_limit, metavar="N")
+    parser.add_argument("--retry-after", type=float, metavar="SECONDS", help="what refused requests are asked to wait")
     for rate in _RATES:
         flag = f"--{rate.replace('_', '-')}"
-        parser.add_argument(flag, type=float, default=0.0, help="share of the requests, 0 to 1")
+        parser.add_argument(flag, type=float, default=0.0, metavar="SHARE", help="share of the requests, 0 to 1")
     parser.add_argument("--no-stdin", action="store_true", help="do not stop when standard input ends")
     return parser
 

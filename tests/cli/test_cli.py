@@ -220,7 +220,7 @@ def test_a_damaged_export_is_refused(questions: Path, capsys: pytest.CaptureFixt
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "polar_llama.cli", *arguments]
+    command = [sys.executable, "-W", "error", "-m", "polar_llama", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -240,7 +240,7 @@ def test_the_cache_is_where_it_is_said_to_be(questions: Path, capsys: pytest.Cap
 
 
 def test_the_emulator_prints_what_to_export() -> None:
-    command = [sys.executable, "-m", "polar_llama.cli", "emulator"]
+    command = [sys.executable, "-m", "polar_llama", "emulator"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as emulated:
         assert emulated.stdout is not None
@@ -255,7 +255,7 @@ def test_the_emulator_prints_what_to_export() -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_told(questions: Path, monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    command = f"{sys.executable} -m polar_llama.cli sql 'SELECT 1' > /dev/full"
+    command = f"{sys.executable} -m polar_llama sql 'SELECT 1' > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
@@ -274,14 +274,14 @@ def test_an_interrupt_ends_with_130(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sql, "_show", interrupted)
+    monkeypatch.setattr(sql, "show", interrupted)
     assert main(["sql", "SELECT 1"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(questions: Path) -> None:
     query = "'SELECT * FROM range(100000)'"
-    command = f"{sys.executable} -m polar_llama.cli sql {query} --rows 0 | head -2; echo ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m polar_llama sql {query} --rows 0 | head -2; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.strip().endswith("0")
     assert "Traceback" not in done.stderr

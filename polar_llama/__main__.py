@@ -1,4 +1,4 @@
-"""`python -m polar_llama.cli`: the command line without an installed script."""
+"""`python -m polar_llama`: the command line without an installed script."""
 
 from __future__ import annotations
 
