@@ -104,7 +104,8 @@ def _ready_streams() -> None:
     """Give closed streams something to hold on to, and write what an encoding lacks as an escape."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed: the next file that is opened would take its place
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 -- kept open
+            held = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(held, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115 -- kept
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -150,7 +150,8 @@ def _database(file: str | None) -> Iterator[Any]:
     try:
         connection = duckdb.connect(file, read_only=True)
     except duckdb.IOException as error:
-        raise ConfigurationError(f"the database {file} cannot be opened: {error}") from None
+        hint = ". Hint: close it there, or query a copy" if "lock" in str(error) else ""
+        raise ConfigurationError(f"the database {file} cannot be opened: {error}{hint}") from None
     except duckdb.Error:  # what it says of a file of another kind leads astray
         raise ConfigurationError(f"{file} is no DuckDB database. Hint: --table NAME=FILE, or FROM 'FILE'") from None
     with connection:

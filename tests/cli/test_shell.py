@@ -1,0 +1,327 @@
+"""What surrounds a command in a shell: streams, encodings, files of all kinds, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+import pytest
+
+from polar_llama.cli import main
+from polar_llama.testing import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from polar_llama.testing import EmulatedRequest
+
+POLAR_LLAMA = f"{sys.executable} -W error -m polar_llama"
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of files that are not as they should be."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("a,b\n1,x\n", encoding="utf-8")
+    Path("t[1].csv").write_text("a,b\n1,x\n", encoding="utf-8")
+    Path("utf16.csv").write_text("a,b\n1,x\n", encoding="utf-16")
+    Path("latin.csv").write_text("a,b\n1,ä\n", encoding="latin-1")
+    Path("empty.csv").touch()
+    Path("array.json").write_text('[{"a": 1}]', encoding="utf-8")
+    Path("directory.csv").mkdir()
+    pl.DataFrame({"x": [b"\xff"], "s": [{"of": [b"\xff"]}]}).write_parquet("bytes.parquet")
+    return tmp_path
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator() as running:
+        for name, value in running.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("POLAR_LLAMA_MODEL", "openai:gpt-6-luna")
+        yield running
+
+
+def shell(command: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["bash", "-c", command.replace("polar-llama", POLAR_LLAMA)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **variables},
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("none*.csv", "there is no file none*.csv"),
+        ("directory.csv", "there is no file in the directory directory.csv"),
+        ("empty.csv", "empty.csv cannot be read: empty CSV"),
+        ("array.json", "write one object a line"),
+        ("utf16.csv", "utf16.csv is not UTF-8 text"),
+        ("latin.csv", "a file of --table is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(capfd: pytest.CaptureFixture[str], file: str, reason: str) -> None:
+    assert main(["sql", "FROM t", "--table", f"t={file}"]) == 1
+    out = capfd.readouterr()
+    assert reason in out.err
+    assert (out.out, out.err.count("\n")) == ("", 1)
+
+
+def test_a_file_with_brackets_in_its_name_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sql", "FROM t", "--table", "t=t[1].csv"]) == 0
+    assert "shape: (1, 2)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["SELECT", "1"],
+        ["SELECT 1", "--max-cost", "-1"],
+        ["SELECT 1", "--max-cost", "nan"],
+        ["SELECT 1", "--max-cost", "five"],
+        ["SELECT 1", "--max-requests", "-1"],
+        ["SELECT 1", "--output", "directory.csv"],
+        ["SELECT 1", "--output", "out.xlsx"],
+        ["FROM t", "--table", "t=t.csv", "--table", "T=latin.csv"],
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_told_with_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sql", *arguments])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: polar-llama sql")
+
+
+@pytest.mark.parametrize(("kind", "column"), [("csv", "x"), ("ndjson", "x"), ("ndjson", "s")])
+def test_bytes_are_refused_before_anything_is_asked(
+    emulator: Emulator, capfd: pytest.CaptureFixture[str], kind: str, column: str
+) -> None:
+    query = f"SELECT {column}, llm('q') AS a FROM 'bytes.parquet'"
+    assert main(["sql", query, "--output", f"out.{kind}"]) == 1
+    out = capfd.readouterr()
+    assert f"cannot hold the column '{column}', which has bytes" in out.err
+    assert (out.out, out.err.count("\n"), emulator.stats().requests) == ("", 1, 0)
+
+
+def test_a_field_called_binary_holds_no_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sql", "SELECT {'Binary': 1} AS s", "--format", "ndjson"]) == 0
+    assert capsys.readouterr().out == '{"s":{"Binary":1}}\n'
+
+
+def test_a_panic_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from polar_llama.cli import sql
+
+    def panics(*_: object) -> None:
+        raise pl.exceptions.PanicException("not yet implemented")  # as Polars' own code does, in Rust
+
+    monkeypatch.setattr(sql, "show", panics)
+    assert main(["sql", "SELECT 1"]) == 1
+    assert capsys.readouterr().err == "polar-llama: not yet implemented\n"
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sql", "SELECT llm('q') AS a", "--output", "/proc/out.csv"]) == 1
+    assert "/proc/out.csv cannot be written: " in capsys.readouterr().err
+    assert emulator.stats().requests == 0
+
+
+def test_an_output_replaces_what_a_link_leads_to_and_keeps_who_may_read_it() -> None:
+    Path("real.csv").write_text("old", encoding="utf-8")
+    Path("real.csv").chmod(0o640)
+    Path("link.csv").symlink_to("real.csv")
+    assert main(["sql", "SELECT 1 AS a", "--output", "link.csv"]) == 0
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text(encoding="utf-8") == "a\n1\n"
+    assert Path("real.csv").stat().st_mode & 0o777 == 0o640
+
+
+def test_an_output_may_be_its_input() -> None:
+    assert main(["sql", "SELECT a + 1 AS a FROM t", "--table", "t=t.csv", "--output", "t.csv"]) == 0
+    assert Path("t.csv").read_text(encoding="utf-8") == "a\n2\n"
+
+
+def test_an_output_may_be_a_pipe() -> None:
+    done = shell("polar-llama sql 'SELECT 1 AS a' --format csv --output >(cat >&2)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"a\n1\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_a_format_goes_to_standard_output(kind: str) -> None:
+    done = shell(f"polar-llama sql 'SELECT i, 1.5::DOUBLE AS x FROM range(3) r(i)' --format {kind} | cat > out.{kind}")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert duckdb.sql(f"FROM 'out.{kind}'").fetchall() == [(0, 1.5), (1, 1.5), (2, 1.5)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_a_reader_of_a_format_may_have_seen_enough(kind: str) -> None:
+    done = shell(f"polar-llama sql 'FROM range(500000)' --format {kind} | head -c 9 >&2; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, len(done.stderr)) == (0, 9), done.stderr
+
+
+def test_a_full_disk_below_a_format_is_told() -> None:
+    done = shell("polar-llama sql 'FROM range(500000)' --format csv > /dev/full")
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "shown"),
+    [
+        ("sql 'SELECT 1' >&-", 0, b""),
+        ("sql 'SELECT 1' > /dev/null 2>&-", 0, b""),
+        ("sql 'SELEC 1' 2>&-", 1, b""),
+        ("sql 'SELEC 1' 2> /dev/full", 1, b""),
+        ("sql - <&-", 1, b"polar-llama: the query is empty."),
+        ("cache clear <&-", 0, b""),
+    ],
+)
+def test_closed_streams_are_no_trouble(command: str, code: int, shown: bytes) -> None:
+    done = shell(f"polar-llama {command}")
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(shown) if shown else not done.stderr
+    assert b"Error" not in done.stdout
+
+
+def test_queries_with_a_byte_order_mark_are_read_and_others_than_utf8_are_told() -> None:
+    Path("bom.sql").write_text("SELECT 1 AS a", encoding="utf-8-sig")
+    Path("latin.sql").write_text("SELECT 'ä' AS a", encoding="latin-1")
+    assert shell("polar-llama sql - --format csv < bom.sql").stdout == b"a\n1\n"
+    for command in ("polar-llama sql - < latin.sql", 'polar-llama sql "$(cat latin.sql)"'):
+        told = shell(command)
+        assert told.returncode == 1
+        assert told.stderr.startswith(b"polar-llama: the query is not UTF-8 text.")
+
+
+def test_what_an_encoding_lacks_is_escaped() -> None:
+    done = shell("polar-llama sql \"SELECT 'ä' AS a\"", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\xe4" in done.stdout
+    assert b"+--" in done.stdout
+    assert shell("polar-llama sql --help", PYTHONIOENCODING="ascii").returncode == 0
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("40", 40), ("0", 120)])
+def test_a_table_is_as_wide_as_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, widest: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["sql", "SELECT repeat('word ', 19) AS a, repeat('word ', 19) AS b"]) == 0
+    longest = max(map(len, capsys.readouterr().out.splitlines()))
+    assert widest / 2 < longest <= widest
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("", "the query is empty"),
+        ("-- nothing", "the query is empty"),
+        ("SELECT 1; SELECT 2", "this one is several statements"),
+        ("SELECT * FROM", "but got the end of the query"),
+        ("SELECT 1 WHERE WHERE", "something is missing"),
+        ("SELECT 'a secret", "a quote or a comment in it is not closed"),
+        ("FROM u", "there is no table u, only t"),
+    ],
+)
+def test_a_wrong_query_is_told_in_plain_words(capsys: pytest.CaptureFixture[str], query: str, told: str) -> None:
+    assert main(["sql", query, "--table", "t=t.csv"]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert not [word for word in ("Token", "class", "secret") if word in err]
+
+
+def test_a_database_of_another_kind_or_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sql", "SELECT 1", "--database", "t.csv"]) == 1
+    assert "t.csv is no DuckDB database" in capsys.readouterr().err
+    with duckdb.connect("used.duckdb"):
+        done = shell("polar-llama sql 'SELECT 1' --database used.duckdb")
+    assert done.returncode == 1
+    assert b"used.duckdb cannot be opened" in done.stderr
+    assert b"Hint: close it there" in done.stderr
+
+
+@pytest.mark.parametrize("action", ["info", "clear", "export"])
+def test_looking_at_a_cache_makes_none(capsys: pytest.CaptureFixture[str], action: str) -> None:
+    assert main(["cache", action, "--directory", "nowhere"]) == (1 if action == "export" else 0)
+    assert not Path("nowhere").exists()
+    assert capsys.readouterr().err.startswith("polar-llama: there is no cache in ") is (action == "export")
+
+
+@pytest.mark.parametrize("file", ["utf16.csv", "bytes.parquet", "short.ndjson"])
+def test_an_import_of_something_else_names_its_file_and_line(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    Path("short.ndjson").write_text('{"key":"00","value":"AAAA"}\n', encoding="utf-8")
+    assert main(["cache", "import", file]) == 1
+    assert capsys.readouterr().err.startswith(f"polar-llama: {file}: line 1 is not an exported answer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "99999"], "'99999' is no port"),
+        (["--latency", "x"], "'x' is no number of seconds"),
+        (["--latency", "2-1"], "'2-1' is no number of seconds"),
+        (["--requests-per-minute", "-3"], "'-3' is no whole number above 0"),
+    ],
+)
+def test_the_emulator_refuses_what_it_cannot_do(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["emulator", *arguments])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_emulator_names_a_port_in_use(emulator: Emulator) -> None:
+    port = emulator.url.rsplit(":", 1)[1]
+    done = shell(f"polar-llama emulator --port {port} < /dev/null")
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"polar-llama: port {port} of 127.0.0.1 is in use already. Hint: --port 0 takes a free one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=lambda v: str(int(v))
+)
+def test_a_signal_ends_a_run_cleanly_and_what_came_back_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    reached = threading.Event()
+
+    def answer(request: EmulatedRequest) -> str:
+        if request.prompt == "99":
+            reached.set()
+        return "yes"
+
+    query = "SELECT llm(i::VARCHAR) AS a FROM range(5000) r(i)"
+    with Emulator(answer=answer, latency=0.02) as emulator:
+        for name, value in emulator.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("POLAR_LLAMA_MODEL", "openai:gpt-6-luna")
+        monkeypatch.setenv("POLAR_LLAMA_MAX_CONCURRENCY", "8")
+        with subprocess.Popen([*POLAR_LLAMA.split(), "sql", query, "--output", "out.csv"], stderr=-1) as running:
+            assert reached.wait(30)
+            running.send_signal(number)
+            _, told = running.communicate(timeout=20)
+        assert running.returncode == code
+        assert told.startswith(b"polar-llama: interrupted. ")
+        assert told.count(b"\n") == 1
+        assert not list(Path().glob("*out.csv*")) + list(Path().glob(".*out.csv*"))
+        answered = emulator.stats().answered
+        assert answered < 5000
+        assert main(["sql", query, "--estimate"]) == 0
+        cached = int(capsys.readouterr().out.split(" of them cached")[0].split()[-1].replace(",", ""))
+        assert answered - 8 <= cached <= answered
