@@ -59,9 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = given.run(given)
             sys.stdout.flush()
     except KeyboardInterrupt as ended:
-        print(
-            "polar-llama: interrupted. What had come back is cached: run it again to ask for the rest", file=sys.stderr
-        )
+        _tell("interrupted. What had come back is cached: run it again to ask for the rest")
         return 128 + ended.number if isinstance(ended, _EndedBySignal) else INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough: `polar-llama sql … | head`
         _settle_output()
@@ -69,11 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, PanicException) as error:
         if os.environ.get("POLAR_LLAMA_TRACEBACK"):
             raise
-        with suppress(OSError):
-            print(f"polar-llama: {one_line(error)}", file=sys.stderr)
+        _tell(one_line(error))
         _settle_output()
         return FAILED
     return code
+
+
+def _tell(message: str) -> None:
+    with suppress(OSError):  # a terminal that is gone
+        print(f"polar-llama: {message}", file=sys.stderr)
 
 
 class _EndedBySignal(KeyboardInterrupt):
@@ -105,7 +107,7 @@ def _ready_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed: the next file that is opened would take its place
             held = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(held, mode, encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115 -- kept
+            setattr(sys, name, open(held, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 -- kept
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
