@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polar_llama.cli.output import FORMATS, endings, format_of, output, show, write
-from polar_llama.cli.tables import NOT_UTF8, Tables, query, scanned
+from polar_llama.cli.tables import NOT_UTF8, Named, parameter, query, scanned, table
 from polar_llama.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,8 +31,11 @@ examples:
   polar-llama sql "SELECT label, count(*) FROM (SELECT llm_class(text, ['praise', 'complaint']) AS label
                    FROM 'reviews.csv') GROUP BY label" --model openai:gpt-6-luna --max-cost 0.50
   polar-llama sql - --database shop.duckdb --output answers.csv < query.sql
+  polar-llama sql 'SELECT llm($task || text) AS answer FROM t' --table t=reviews.csv --parameter task='Translate: ' \\
+                  --format ndjson | jq -r .answer
 """
 
+_UNSET = re.compile(r"Values were not provided for the following parameters: (\w+)")
 _MISSING = re.compile(r"Table with name (.+?) does not exist")
 
 
@@ -48,10 +51,19 @@ def add(commands: Any) -> None:
     parser.add_argument("query", help="the query; - reads it from standard input")
     parser.add_argument(
         "--table",
-        action=Tables,
+        action=Named,
+        type=table,
         default={},
         metavar="NAME=FILE",
         help="a file as a table: parquet, csv, tsv, ndjson, arrow; globs work; may be given again",
+    )
+    parser.add_argument(
+        "--parameter",
+        action=Named,
+        type=parameter,
+        default={},
+        metavar="NAME=VALUE",
+        help="the text that $NAME in the query stands for; may be given again",
     )
     parser.add_argument("--database", metavar="FILE", help="a DuckDB database, opened for reading")
     parser.add_argument(
@@ -91,7 +103,7 @@ def run(given: argparse.Namespace) -> int:
         chosen["progress"] = False
     with _hints(given.table), _database(given.database) as connection, session(**chosen):
         tables = {name: scanned(file) for name, file in given.table.items()}
-        frame = planned(text, connection, (), named(tables), external_access=True)
+        frame = planned(text, connection, given.parameter, named(tables), external_access=True)
         if given.explain:
             from polar_llama.frame.looking import explain
 
@@ -132,10 +144,14 @@ def _hints(tables: Collection[str]) -> Iterator[None]:
         raise ConfigurationError(
             f"there is no table {missing[1]}{known}. Hint: --table NAME=FILE names a file, FROM 'FILE' reads one"
         ) from None
-    except duckdb.Error as error:
-        if "invalid utf-8 sequence" not in str(error):
-            raise
-        raise ConfigurationError(f"a file of --table {NOT_UTF8}") from None
+    except duckdb.InvalidInputException as error:
+        if unset := _UNSET.search(str(error)):
+            raise ConfigurationError(
+                f"the query reads ${unset[1]}, which has no value. Hint: --parameter {unset[1]}=VALUE"
+            ) from None
+        if "invalid utf-8 sequence" in str(error):
+            raise ConfigurationError(f"a file of --table {NOT_UTF8}") from None
+        raise
 
 
 @contextmanager

@@ -45,23 +45,44 @@ def query(text: str) -> str:
         raise ConfigurationError(f"the query {NOT_UTF8}") from None
 
 
-class Tables(argparse.Action):
-    """Collects `NAME=FILE`, each name once."""
+class Named(argparse.Action):
+    """Collects what is given by name, each name once."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
         """Take one more."""
-        name, _, file = values.partition("=")
-        tables = getattr(namespace, self.dest)
-        if not name or not file:
-            parser.error(f"argument {option_string}: {values!r} is not NAME=FILE, as in t=questions.parquet")
-        if Path(file).suffix.lower() not in _READERS:
-            known = ", ".join(sorted(_READERS))
-            parser.error(f"argument {option_string}: {file!r} is no file that is read here: {known}")
-        if name.lower() in {n.lower() for n in tables}:
-            parser.error(f"argument {option_string}: there are two tables {name!r}")
-        setattr(namespace, self.dest, {**tables, name: file})
+        name, value = values
+        known = getattr(namespace, self.dest)
+        if name.lower() in {n.lower() for n in known}:
+            parser.error(f"argument {option_string}: {name!r} is given twice")
+        setattr(namespace, self.dest, {**known, name: value})
+
+
+def parameter(text: str) -> tuple[str, str]:
+    """`NAME=VALUE`.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is something else.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def table(text: str) -> tuple[str, str]:
+    """`NAME=FILE`.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is something else, or a file that is not read here.
+    """
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, as in t=questions.parquet")
+    if Path(file).suffix.lower() not in _READERS:
+        raise argparse.ArgumentTypeError(f"{file!r} is no file that is read here: {', '.join(sorted(_READERS))}")
+    return name, file
 
 
 def scanned(file: str) -> pl.LazyFrame:

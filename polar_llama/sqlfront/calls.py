@@ -145,7 +145,16 @@ def constant(what: str, value: exp.Expr, con: duckdb.DuckDBPyConnection, paramet
         ((found,),) = con.execute(query, parameters_in(query, parameters) or None).fetchall()
     except duckdb.Error as error:
         raise PlanError(f"{what}: {str(error).splitlines()[0]}") from None
-    return float(found) if isinstance(found, Decimal) else found
+    return _plain(found)
+
+
+def _plain(value: Any) -> Any:
+    """A value of DuckDB as JSON has it: `0.9` is a DECIMAL, and would be sent as a text."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def parameters_in(query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import Dialect, exp, tokenize
 from sqlglot.errors import SqlglotError, TokenError
 from sqlglot.tokens import TokenType  # type: ignore[attr-defined]  # re-exported from its own core
 
 from polar_llama.errors import PlanError
-from polar_llama.sqlfront.calls import is_call
+from polar_llama.sqlfront.calls import holds_call, is_call
 from polar_llama.sqlfront.walking import walk
-from polar_llama.sqlfront.writing import without_position
+from polar_llama.sqlfront.writing import readable, without_position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BEGIN = frozenset({"select", "from", "with", "values", "pivot", "pivot_wider", "pivot_longer", "unpivot", "("})
 _TOKEN = re.compile(r"<Token .*?text: (.*?), line: .*?>")
 _CLASS = re.compile(r"Required keyword: .*?'>")
 _END = "the end of the query"
+_PIVOT_HINT = " Hint: its own ORDER BY or LIMIT stands outside, SELECT * FROM (PIVOT …) ORDER BY …"
 _FOR_SETS = (exp.Distinct, exp.Order, exp.Star, exp.IgnoreNulls, exp.RespectNulls)
 """What may stand in the arguments of an aggregate or a window function only."""
 
@@ -32,6 +37,14 @@ def parsed(query: str) -> tuple[exp.Query, str]:
         without_position(node)
         if is_call(node):
             _check_form(node)
+        elif isinstance(node, exp.Table) and holds_call(node.this) and not is_call(node.this):
+            function = readable(node.this).partition("(")[0].lower()
+            raise PlanError(
+                f"a call in the arguments of {function}() in FROM cannot be planned. "
+                "Hint: give the value as a parameter"
+            )
+        elif isinstance(node, exp.Pivot) and any(holds_call(part) for part in _columns_of(node)):
+            raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
         elif isinstance(node, exp.Pivot) and _is_open(node):
             raise PlanError(
                 "the columns of this PIVOT depend on the data. "
@@ -43,13 +56,14 @@ def parsed(query: str) -> tuple[exp.Query, str]:
 
 
 def _tree(query: str) -> tuple[exp.Expr, str]:
+    tokens: list[Any] = []
     try:
         tokens = tokenize(query, read="duckdb")
         while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
             tokens.pop()
         several = any(t.token_type is TokenType.SEMICOLON for t in tokens)
         if not tokens:
-            raise PlanError("the query is empty. Hint: a query is one SELECT (or FROM, VALUES, WITH, PIVOT)")
+            raise PlanError("the query is empty, and a query is one SELECT (or FROM, VALUES, WITH, PIVOT)")
         if several or tokens[0].text.lower() not in _BEGIN:
             begin = f" begins with {tokens[0].text}" if tokens[0].text.isalpha() else " does not begin so"
             raise PlanError(
@@ -64,7 +78,8 @@ def _tree(query: str) -> tuple[exp.Expr, str]:
         tokens = tokenize(query, read="duckdb") if marks else tokens
         trees = [t for t in Dialect.get_or_raise("duckdb").parser().parse(tokens, query) if t is not None]
     except SqlglotError as error:
-        raise PlanError(f"the query cannot be read: {_told(error)}") from None
+        hint = _PIVOT_HINT if tokens and "pivot" in tokens[0].text.lower() else ""
+        raise PlanError(f"the query cannot be read: {_told(error)}{hint}") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query | exp.Values | exp.Pivot):
         raise PlanError("the query cannot be read: it is no SELECT")
     return trees[0], query
@@ -76,6 +91,11 @@ def _told(error: SqlglotError) -> str:
         return "a quote or a comment in it is not closed"
     told = _TOKEN.sub(lambda found: _END if found[1] == "SENTINEL" else found[1], str(error).splitlines()[0])
     return _CLASS.sub("something is missing", told)
+
+
+def _columns_of(pivot: exp.Pivot) -> Iterator[exp.Expr]:
+    """What a PIVOT makes its columns of: all but the table."""
+    return (part for part in pivot.iter_expressions() if part.arg_key not in {"this", "with_"})
 
 
 def _is_open(pivot: exp.Pivot) -> bool:

@@ -35,8 +35,6 @@ def cut_sources(select: exp.Select, nested: Nested) -> None:
 def _source(node: exp.Expr, nested: Nested) -> None:
     if not holds_call(node):
         return
-    if any(holds_call(p) for p in node.args.get("pivots") or []):
-        raise PlanError("a call inside PIVOT cannot be planned. Hint: ask in a CTE first and pivot its columns")
     if isinstance(node, exp.Subquery):
         node.set("this", nested(node.this))
         for join in node.args.get("joins") or []:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -92,6 +93,8 @@ def test_a_file_with_brackets_in_its_name_is_read(capsys: pytest.CaptureFixture[
         ["SELECT 1", "--output", "directory.csv"],
         ["SELECT 1", "--output", "out.xlsx"],
         ["FROM t", "--table", "t=t.csv", "--table", "T=latin.csv"],
+        ["SELECT $n", "--parameter", "n"],
+        ["SELECT $n", "--parameter", "=1"],
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_told_with_the_usage_of_its_command(
@@ -184,7 +187,7 @@ def test_a_full_disk_below_a_format_is_told() -> None:
         ("sql 'SELECT 1' > /dev/null 2>&-", 0, b""),
         ("sql 'SELEC 1' 2>&-", 1, b""),
         ("sql 'SELEC 1' 2> /dev/full", 1, b""),
-        ("sql - <&-", 1, b"polar-llama: the query is empty."),
+        ("sql - <&-", 1, b"polar-llama: the query is empty"),
         ("cache clear <&-", 0, b""),
     ],
 )
@@ -240,6 +243,17 @@ def test_a_wrong_query_is_told_in_plain_words(capsys: pytest.CaptureFixture[str]
     err = capsys.readouterr().err
     assert told in err
     assert not [word for word in ("Token", "class", "secret") if word in err]
+
+
+def test_a_parameter_is_a_text_and_never_sql(capsys: pytest.CaptureFixture[str]) -> None:
+    quotes = """O'Brien; -- "$b" = ?"""
+    query = "SELECT $a AS a, $b::INTEGER + 1 AS b"
+    assert main(["sql", query, "--parameter", f"a={quotes}", "--parameter", "b=2", "--format", "ndjson"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"a": quotes, "b": 3}
+    assert main(["sql", query, "--parameter", "a=1"]) == 1
+    assert "Hint: --parameter b=VALUE" in capsys.readouterr().err
+    assert main(["sql", "SELECT 1", "--parameter", "c=1"]) == 1
+    assert "has no parameter $c" in capsys.readouterr().err
 
 
 def test_a_database_of_another_kind_or_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from sql_kit import Bench
 
 REFUSED: tuple[tuple[str, str], ...] = (
-    ("PIVOT t ON llm(q) USING sum(i)", "PIVOT"),
+    ("PIVOT t ON llm(q) USING sum(i)", "a call inside PIVOT"),
+    ("PIVOT t ON g IN (llm(q)) USING sum(i)", "a call inside PIVOT"),
     ("PIVOT t ON g USING sum(i)", "PIVOT"),
+    ("PIVOT t ON g IN ('x') USING sum(i) ORDER BY 1", "cannot be read"),
     ("SELECT * FROM t PIVOT (sum(i) FOR q IN (llm('a')))", "PIVOT"),
     (
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE llm_bool(n::VARCHAR)) SELECT * FROM r",
@@ -27,7 +29,8 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("SELECT t.i FROM t RIGHT JOIN u ON t.i = u.i AND llm_bool(t.q)", "RIGHT JOIN"),
     ("SELECT t.i FROM t FULL JOIN u ON t.i = u.i AND llm_bool(t.q)", "FULL JOIN"),
     ("SELECT t.i FROM t JOIN u ON llm_bool(t.q) RIGHT JOIN u AS x ON x.i = t.i", "JOIN"),
-    ("SELECT * FROM range(llm('3', returns := 'BIGINT'))", "FROM"),
+    ("SELECT * FROM range(llm('3', returns := 'BIGINT'))", "the arguments of range() in FROM"),
+    ("SELECT * FROM read_csv(llm('x.csv'))", "the arguments of read_csv() in FROM"),
     ("SELECT i FROM t LIMIT llm('3', returns := 'BIGINT')", "LIMIT"),
     (
         """SELECT i FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.i = t.i
@@ -71,7 +74,10 @@ WRONG: tuple[tuple[str, str], ...] = (
     ("SELECT llm_class(q, ['a', 'a']) FROM t", "different texts"),
     ("SELECT llm_class(q, [g]) FROM t", "must be constant"),
     ("SELECT llm(q FROM t", "cannot be read"),
-    ("SELECT 1; SELECT 2", "a query is one SELECT"),
+    ("SELECT 1; SELECT 2", "several statements"),
+    ("SELECT * FROM", "but got the end of the query"),
+    ("SELECT i FROM t WHERE WHERE llm_bool(q)", "something is missing"),
+    ("SELECT llm('a secret", "a quote or a comment in it is not closed"),
     ("CREATE TABLE x AS SELECT llm(q) FROM t", "a query is one SELECT"),
     ("", "a query is one SELECT"),
     ("EXPLAIN SELECT llm(q) FROM t", "a query is one SELECT"),
