@@ -136,6 +136,15 @@ def test_labels_are_shared_with_the_frame_form(oracle: Oracle) -> None:
     assert len(oracle.asked) == 100
 
 
+@pytest.mark.parametrize("options", ["{'top_p': 0.9, 'stop': ['a', 'b']}", '\'{"top_p": 0.9, "stop": ["a", "b"]}\''])
+def test_options_are_shared_with_the_frame_form(oracle: Oracle, options: str) -> None:
+    ours = sql(f"SELECT llm(question, options := {options}) AS a FROM t", t=ROWS).collect()
+    assert len(oracle.asked) == 100
+    theirs = ROWS.lazy().select(a=llm("question", options={"top_p": 0.9, "stop": ["a", "b"]})).collect()
+    assert ours.equals(theirs)
+    assert len(oracle.asked) == 100, "a DECIMAL of DuckDB is a number of JSON"
+
+
 def test_the_result_goes_on_in_polars(oracle: Oracle) -> None:
     frame = sql("SELECT *, llm(question) AS a FROM t", t=ROWS)
     assert isinstance(frame, pl.LazyFrame)
