@@ -31,20 +31,32 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
         duckdb.Error: What DuckDB says of the query.
     """
     first = _first_select(tree)
-    if first is not None and any(_unnamed(i) for i in first.expressions):
-        for item, name in zip(list(first.expressions), _texts(connection, query, first), strict=True):
+    texts: list[str] = []
+    if first is not None and any(_unnamed(i) or _is_unnested(i) for i in first.expressions):
+        texts = _texts(connection, query, first)
+        for item, name in zip(list(first.expressions), texts, strict=True):
             if _unnamed(item):
                 item.replace(named(item.copy(), name))
     for select in [n for n in walk(tree, nested=True) if isinstance(n, exp.Select)]:
         for item in [i for i in select.expressions if _unnamed(i)]:
             item.replace(named(item.copy(), planning.name_of(item)))
-    return different([name for name, _ in planning.describe(spent(stubbed(tree, planning)))])
+    found = [name for name, _ in planning.describe(spent(stubbed(tree, planning)))]
+    if first is not None and len(found) == len(texts):  # and no struct is unnested to several columns
+        for i, item in enumerate(first.expressions):
+            if _is_unnested(item) and found[i].startswith("unnest("):
+                found[i] = texts[i]
+    return different(found)
 
 
 def _unnamed(item: exp.Expr) -> bool:
     if isinstance(item, exp.Dot) and not holds_call(item):
         return False  # DuckDB may take it for a column of a table
     return not isinstance(item, exp.Alias | exp.Column | exp.PositionalColumn | exp.Star) and not is_multiple(item)
+
+
+def _is_unnested(item: exp.Expr) -> bool:
+    """Whether an item is `unnest(…)` of answers: a list's column is named by its text, a struct's by its fields."""
+    return isinstance(item, exp.Explode | exp.Unnest) and holds_call(item)
 
 
 def _first_select(tree: exp.Expr) -> exp.Select | None:
@@ -66,7 +78,7 @@ def _texts(connection: duckdb.DuckDBPyConnection, query: str, select: exp.Select
         return [text(i) for i in select.expressions]
     texts = []
     for item, tree in zip(items, select.expressions, strict=True):
-        if not _unnamed(tree):
+        if not (_unnamed(tree) or _is_unnested(tree)):
             texts.append("")
             continue
         alone = {**node, "modifiers": [], "cte_map": {"map": []}, "select_list": [item], "from_table": _NOTHING}

@@ -50,6 +50,7 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         query.set("expressions", [item])
         return describe(query)
 
+    _check_unnested(select)
     columns = _hidden(select, over)
     _inline_windows(select)
     items: list[Item] = []
@@ -70,6 +71,31 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
     _order(select, items, aliases, free)
     select.set("expressions", [i.expr for i in items])
     return items
+
+
+def _check_unnested(select: exp.Select) -> None:
+    """Refuse `unnest` that DuckDB would run before answers are there, and what belongs before it after."""
+    parts = [*select.expressions, *(select.args[k] for k in ("qualify", "order") if select.args.get(k) is not None)]
+    nodes = [n for part in parts for n in walk(part)]
+    lists = [n for n in nodes if _is_unnest(n)]
+    asking = [n for n in lists if holds_call(n)]
+    if asking and len(asking) < len(lists):
+        raise PlanError(
+            "unnest() of answers beside another unnest() cannot be planned. "
+            "Hint: unnest them together, unnest(list_zip(a, b)) AS z, and take z[1] and z[2] of that"
+        )
+    windows = [n for n in nodes if isinstance(n, exp.Window)]
+    if lists and not asking and windows and any(holds_call(n) for n in [*windows, select.args.get("where")]):
+        raise PlanError(
+            "unnest() beside a window function over what is asked cannot be planned. "
+            "Hint: compute the window function in a CTE first"
+        )
+
+
+def _is_unnest(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Explode | exp.Unnest) or (
+        isinstance(node, exp.Anonymous) and node.name.lower() == "unnest"
+    )
 
 
 def _hidden(select: exp.Select, over: Over) -> set[str]:

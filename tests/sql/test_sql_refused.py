@@ -54,6 +54,10 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("SELECT g, (SELECT llm(string_agg(w, '')) FROM u WHERE u.n > max(t.v)) FROM t GROUP BY g", "correlated subquery"),
     ("SELECT i, (VALUES (llm(q))) FROM t", "VALUES"),
     ("SELECT unnest(llm(q, returns := 'STRUCT(a VARCHAR, b VARCHAR)')) FROM t", "unnest"),
+    ("SELECT unnest([llm(q), 'x']), unnest([g]) FROM t", "beside another unnest()"),
+    ("SELECT unnest([llm(q), 'x']) || upper(unnest([g])) FROM t", "beside another unnest()"),
+    ("SELECT unnest([1, 2]), row_number() OVER (ORDER BY llm(q)) FROM t", "beside a window function"),
+    ("SELECT unnest([g, 'x']) FROM t WHERE llm_bool(q) QUALIFY row_number() OVER (ORDER BY i) < 3", "beside a window"),
 )
 
 WRONG: tuple[tuple[str, str], ...] = (
