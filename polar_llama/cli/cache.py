@@ -95,11 +95,19 @@ def _clear(given: argparse.Namespace) -> int:
     if entries and not given.yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("clearing forgets answers that were paid for: say so with --yes")
-        if input(f"Forget {entries:,} answers in {cache.directory}? [y/N] ").strip().lower() not in {"y", "yes"}:
+        if not _agreed(f"Forget {entries:,} answers in {cache.directory}? [y/N] "):
             print("nothing was forgotten")
             return 1
     print(f"{cache.clear():,} answers forgotten")
     return 0
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def _export(given: argparse.Namespace) -> int:

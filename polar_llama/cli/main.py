@@ -60,7 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except KeyboardInterrupt as ended:
         _tell("interrupted. What had come back is cached: run it again to ask for the rest")
-        return 128 + ended.number if isinstance(ended, _EndedBySignal) else INTERRUPTED
+        if isinstance(ended, _EndedBySignal):
+            return 128 + ended.number
+        if arguments is None and sys.stderr.isatty():  # a shell's loop stops only if the signal is what ends us
+            sys.excepthook = lambda *_: None
+            raise
+        return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough: `polar-llama sql … | head`
         _settle_output()
         return 0

@@ -339,3 +339,62 @@ def test_a_signal_ends_a_run_cleanly_and_what_came_back_is_kept(
         assert main(["sql", query, "--estimate"]) == 0
         cached = int(capsys.readouterr().out.split(" of them cached")[0].split()[-1].replace(",", ""))
         assert answered - 8 <= cached <= answered
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
+def test_in_a_terminal_ctrl_c_ends_the_loop_around_a_command_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty
+
+    asked = threading.Event()
+
+    def answer(_: EmulatedRequest) -> str:
+        asked.set()
+        return "yes"
+
+    query = "SELECT llm(i::VARCHAR) AS a FROM range(100) r(i)"
+    with Emulator(answer=answer, latency=60) as emulator:
+        for name, value in emulator.environ().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("POLAR_LLAMA_MODEL", "openai:gpt-6-luna")
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([*POLAR_LLAMA.split(), "sql", query], stdout=theirs, stderr=theirs) as running:
+            os.close(theirs)
+            assert asked.wait(30)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(20) == -signal.SIGINT, "which a shell calls 130"
+        told = _all(ours)
+    assert b"polar-llama: interrupted. " in told
+    assert b"Traceback" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
+@pytest.mark.parametrize(
+    ("typed", "code", "told"), [(b"\x04", 1, b"nothing was"), (b"n\n", 1, b"nothing was"), (b"y\n", 0, b"1 ")]
+)
+def test_clearing_asks_first(emulator: Emulator, typed: bytes, code: int, told: bytes) -> None:
+    import pty
+
+    assert main(["sql", "SELECT llm('q') AS a"]) == 0
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*POLAR_LLAMA.split(), "cache", "clear"], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        os.write(ours, typed)
+        out, errors = running.communicate(timeout=20)
+    os.close(theirs)
+    os.close(ours)
+    assert running.returncode == code, errors
+    assert told in out.split(b"[y/N]")[1]
+    assert not errors
+
+
+def _all(terminal: int) -> bytes:
+    """What is left to read of a terminal whose other side is closed."""
+    found = b""
+    try:
+        while read := os.read(terminal, 1 << 16):
+            found += read
+    except OSError:  # how Linux tells it
+        pass
+    os.close(terminal)
+    return found
