@@ -55,6 +55,8 @@ def write(frame: pl.LazyFrame, file: Path | None, kind: str) -> None:
     _check(frame, kind)
     sink: Callable[[Path | IO[bytes]], object] = getattr(frame, f"sink_{kind}")
     if file is None:
+        if kind == "parquet" and sys.stdout.isatty():
+            raise ConfigurationError("parquet is nothing for a terminal. Hint: --output FILE, or | a command")
         sys.stdout.flush()
         _piped(sink, sys.stdout.buffer)
     elif file.parts[:2] == ("/", "dev") or (file.exists() and not file.is_file()):  # a pipe or a device

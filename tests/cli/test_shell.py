@@ -168,6 +168,16 @@ def test_a_format_goes_to_standard_output(kind: str) -> None:
     assert duckdb.sql(f"FROM 'out.{kind}'").fetchall() == [(0, 1.5), (1, 1.5), (2, 1.5)]
 
 
+def test_a_terminal_gets_no_parquet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["sql", "SELECT 1 AS a", "--format", "parquet"]) == 1
+    out = capsys.readouterr()
+    assert (out.out, out.err) == (
+        "",
+        "polar-llama: parquet is nothing for a terminal. Hint: --output FILE, or | a command\n",
+    )
+
+
 @pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
 def test_a_reader_of_a_format_may_have_seen_enough(kind: str) -> None:
     done = shell(f"polar-llama sql 'FROM range(500000)' --format {kind} | head -c 9 >&2; exit ${{PIPESTATUS[0]}}")
