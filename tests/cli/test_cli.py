@@ -12,20 +12,11 @@ import polars as pl
 import pytest
 
 from polar_llama.cli import main
-from polar_llama.testing import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator() as running:
-        for name, value in running.environ().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("POLAR_LLAMA_MODEL", "openai:gpt-6-luna")
-        yield running
+    from polar_llama.testing import Emulator
 
 
 @pytest.fixture
