@@ -30,7 +30,8 @@ def told(relation: Relation, leaves: Mapping[str, Leaf]) -> str:
         leaves: What answers the frames with calls among its tables.
     """
     lines = textwrap.wrap(" ".join(f"{relation.body}{relation.suffix}".split()), WIDTH, break_long_words=False)
-    tables = {name: _unread(leaves.get(name, table)) for name, table in relation.tables.items()}
+    owned = relation.database.owned
+    tables = {name: _unread(leaves.get(name, table), owned=owned) for name, table in relation.tables.items()}
     with relation.database.opened(tables) as connection:
         try:
             query = f"EXPLAIN (FORMAT json) {relation.sql()}"
@@ -40,11 +41,12 @@ def told(relation: Relation, leaves: Mapping[str, Leaf]) -> str:
     return "\n".join([*lines, *(line for node in json.loads(rows[0][1]) for line in _reads(node))])
 
 
-def _unread(table: Any) -> Any:
-    """A table that can be looked at without running anything."""
-    if isinstance(table, pl.LazyFrame):
-        return table.collect_schema().to_frame()
-    return table.schema().to_frame() if isinstance(table, Leaf) else table
+def _unread(table: Any, *, owned: bool) -> Any:
+    """A table that can be looked at without running anything; it takes what is pushed into it as the real one does."""
+    if not isinstance(table, pl.LazyFrame | Leaf):
+        return table
+    empty = (table.schema() if isinstance(table, Leaf) else table.collect_schema()).to_frame()
+    return empty.lazy() if owned else empty
 
 
 def _reads(node: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +55,7 @@ def _reads(node: Mapping[str, Any]) -> Iterator[str]:
     info = node["extra_info"]
     if node["children"] or not info.keys() & {"Table", "Function"}:
         return
-    name = info.get("Table") or info["Function"]
+    name = info.get("Table") or ("a frame" if info["Function"].startswith("PYTHON") else info["Function"])
     columns = ", ".join(_listed(info.get("Projections"))) or "no column"
     conditions = " AND ".join(_listed(info.get("Filters")))
     yield f"reads {columns} of {name}{f' where {conditions}' if conditions else ''}"

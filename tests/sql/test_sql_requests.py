@@ -195,9 +195,10 @@ def test_scans_of_frames_and_of_answers_are_shown(oracle: Oracle, given: Any, wh
         query = "SELECT cat, count(*) AS n FROM t WHERE llm_bool(question) AND cat > 3 GROUP BY cat"
         frame = sql(query, t=given, connection=con if where == "the user's" else None)
         plan = explain(frame)
-        assert "GROUP BY r.o0\n   reads o0 of PYTHON_ARROW_SCAN\n" in plan
-        assert "READ BY A SCAN ABOVE: SCANS" in plan
-        assert "reads cat, question of PYTHON_ARROW_SCAN" in plan or "reads question, cat of PYTHON_ARROW_SCAN" in plan
+        assert "GROUP BY r.o0\n   reads o0 of a frame\n" in plan
+        read = plan.splitlines()[-1].strip()
+        assert read.startswith(("reads cat, question of a frame", "reads question, cat of a frame"))
+        assert read.endswith('where ("cat" > 3)') == (isinstance(given, pl.LazyFrame) and where == "our database")
         assert not oracle.asked
         assert con.sql("SHOW TABLES").fetchall() == []
 
