@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from polar_llama.planner.nodes import schema_of, with_inputs
+from polar_llama.planner.rules.compute_late import compute_late
 from polar_llama.planner.rules.defer_infer import defer_infer
 from polar_llama.planner.rules.join_first import join_first
 from polar_llama.planner.rules.mask_infer import mask_infer
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     narrow_first,
     verb_first,
     join_first,
+    compute_late,
     defer_infer,
     stop_early,
 )

@@ -79,6 +79,10 @@ ROWS = [
         ),
     ),
     Row(
+        "… then computed from it, and an inner join that keeps few rows",
+        lambda lf, llm: lf.with_columns(a=llm("text")).with_columns(n=pl.col("a").str.len_chars()).join(PEOPLE, **ON),
+    ),
+    Row(
         "left join with answers on the right side",
         lambda lf, llm: lf.join(PEOPLE.with_columns(a=llm("{about}{plan}")), how="left", **ON),
     ),

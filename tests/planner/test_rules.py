@@ -18,6 +18,7 @@ import polar_llama as pll
 from polar_llama.planner.explain import describe
 from polar_llama.planner.nodes import Filter
 from polar_llama.planner.optimizer import RULES, optimize
+from polar_llama.planner.rules.compute_late import compute_late
 from polar_llama.planner.rules.defer_infer import defer_infer
 from polar_llama.planner.rules.join_first import join_first
 from polar_llama.planner.rules.mask_infer import mask_infer
@@ -82,6 +83,14 @@ EXAMPLES: dict[str, tuple[Sequence[Rule], Query]] = {
         [join_first],
         lambda lf, llm: lf.filter(llm("Rude? {text}", returns=bool)).join(
             pl.LazyFrame({"lang": ["en"], "desk": ["London"]}), on="lang"
+        ),
+    ),
+    "compute_late": (
+        [compute_late],
+        lambda lf, llm: (
+            lf.with_columns(topic=llm("Topic of {text}").str.to_lowercase())
+            .drop("note")
+            .join(pl.LazyFrame({"lang": ["en"], "desk": ["London"]}), on="lang")
         ),
     ),
     "mask_infer_of_groups": (

@@ -14,10 +14,10 @@ from polar_llama.planner.schema import after
 if TYPE_CHECKING:
     from polar_llama.planner.nodes import Plan
 
-_HOW, _VALIDATE = 5, 7
+HOW, VALIDATE = 5, 7
 """Where they stand among the arguments of `PyLazyFrame.join` after `other`."""
 
-_SIDES = {"inner": (0, 1), "left": (0,), "right": (1,), "semi": (0,), "anti": (0,)}
+SIDES = {"inner": (0, 1), "left": (0,), "right": (1,), "semi": (0,), "anti": (0,)}
 """By join: the sides of which one row stands behind every row that comes out."""
 
 
@@ -39,9 +39,9 @@ def join_first(node: Plan) -> Plan:
     join_first: JOIN semi ON col("n") runs before FILTER llm("q")
     ...
     """
-    if not isinstance(node, Join) or node.verb != "join" or node.args[_VALIDATE] != "m:m":
+    if not isinstance(node, Join) or node.verb != "join" or node.args[VALIDATE] != "m:m":
         return node
-    for side in _SIDES.get(node.args[_HOW], ()):
+    for side in SIDES.get(node.args[HOW], ()):
         if (moved := _moved(node, side)) is not None:
             return moved
     return node
