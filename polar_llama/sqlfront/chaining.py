@@ -55,8 +55,9 @@ def chain(scope: Scope, select: exp.Select, items: Sequence[Item]) -> Stage:
     where, qualify = (conjuncts(c.this) if (c := select.args.get(k)) else [] for k in ("where", "qualify"))
     asked = [c for c in [*where, *qualify] if holds_call(c)]
     domain = scope.domain_of(select)
-    # DISTINCT ON picks by the order; inside a correlated subquery a limit holds for each row around it.
+    # DISTINCT ON picks by the order; in a correlated subquery a limit holds for each row around; one may be a query.
     whole = select.args.get("distinct") is not None or (domain is not None and not asked)
+    whole = whole or not is_slice(select, scope.planning.parameters)
 
     def piece_of(inner: Sequence[exp.Expr | None]) -> Piece:
         body = _body(select, where, qualify, whole=whole)
@@ -107,7 +108,10 @@ def _selected(
         Column(i.name, t.kind, dtype(t.kind), f"o{n}") for n, (i, t) in enumerate(zip(items, typed, strict=True))
     ]
     keys = [Column(f"k{n}", kind, dtype(kind), f"k{n}") for n, kind in enumerate(around)]
-    exprs = [t.expr.alias(c.sent) for t, c in zip(typed, columns, strict=True)]
+    # Whoever needs no column of a table, but how many rows it has, reads its first one: that must ask nothing.
+    places = sorted(range(len(columns)), key=lambda n: low.asks(outputs[n]))
+    exprs = [pl.col("c0").alias("free0")] if low.asks(outputs[places[0]]) else []
+    exprs += [typed[n].expr.alias(columns[n].sent) for n in places]
     exprs += [pl.col(f"c{len(low.inner) + n}").alias(k.sent) for n, k in enumerate(keys)]
     return Stage(frame.select(exprs), tuple(columns), tuple(keys))  # type: ignore[arg-type]
 

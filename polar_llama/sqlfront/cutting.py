@@ -21,13 +21,14 @@ from polar_llama.sqlfront.placing import placed
 from polar_llama.sqlfront.pulling import pull, pull_cte
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import resolve
-from polar_llama.sqlfront.scope import Scope, names_in, table_names
-from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sources
+from polar_llama.sqlfront.scope import Scope, names_in, reads_itself, table_names
+from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sources, spell_laterals
 from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.planning import Planning
 
 _MODIFIERS = ("order", "limit", "offset")
@@ -77,12 +78,14 @@ class Cutter:
         found = self._one(query)
         if with_ is not None and not isinstance(found, Stage):
             self._scope.compute(names_in(found))
-            found.set("with_", with_)
+            found.set("with_", with_ if with_.expressions else None)
         del self._scope.ctes[depth:]
         return found
 
     def _ctes(self, with_: exp.With, query: exp.Query) -> None:
         self._scope.recursive |= bool(with_.args.get("recursive"))
+        for cte in list(_unread(with_, query)):
+            cte.pop()
         read = Counter(name for q in (query, with_) for name in table_names(q))
         for number, cte in enumerate(with_.expressions):
             if any(c.name == cte.alias.lower() for c in self._scope.ctes):
@@ -92,8 +95,9 @@ class Cutter:
             volatile, asks = self._scope.is_volatile(cte.this), holds_call(cte.this)
             if asks:
                 _check_not_recursive(with_, cte)
-                if isinstance(cte.this, exp.Select) and not volatile:
-                    pull_cte(self._scope, cte, [query, *with_.expressions[number + 1 :]])
+                readers = [query, *with_.expressions[number + 1 :]]
+                if isinstance(cte.this, exp.Select) and not volatile and not _feeds_recursion(cte, with_):
+                    pull_cte(self._scope, cte, readers)
                 cte.set("this", self.nested(cte.this))
             self._scope.add(cte, volatile=volatile, outlined=asks or read[cte.alias.lower()] > 1)
 
@@ -130,8 +134,9 @@ class Cutter:
 
     def _select(self, select: exp.Select) -> Stage | exp.Query:
         pull(self._scope, select)
+        spell_laterals(select, self._scope.means)
         cut_sources(select, self.nested)
-        cut_conditions(select)
+        cut_conditions(select, self._scope.describe)
         cut_laterals(select, self._correlated)
         self._subqueries(select)
         if not holds_call(select):
@@ -177,6 +182,11 @@ class Cutter:
         domain = domain_of(query, around, free, lambda q: self._scope.means(q, around=False))
         self._scope.domain = domain
         try:
+            if _loses_order(node, query, domain):
+                raise PlanError(
+                    "the ORDER BY of a correlated subquery with a call is lost in ARRAY(…) and in derived tables. "
+                    "Hint: order inside an aggregate, (SELECT list(llm(…) ORDER BY …) FROM …)"
+                )
             if not self._scope.means(query):
                 raise PlanError(
                     "this correlated subquery with a call cannot be planned. "
@@ -187,6 +197,14 @@ class Cutter:
             self._scope.domain = None
 
 
+def _loses_order(node: exp.Expr, query: exp.Query, domain: Domain) -> bool:
+    """Whether the order of rows asked for each row around matters, and not only which of them there are."""
+    derived = [s.this for s in query.find_all(exp.Subquery) if s is not node and isinstance(s.parent, exp.From)]
+    ordered = [q for q in derived if domain.is_read_by(q) and holds_call(q)]
+    ordered += [query] if isinstance(node.parent, exp.Array) else []
+    return any(q.args.get("order") is not None and number_of(q.args.get("limit"), {}) != 1 for q in ordered)
+
+
 def _replace(node: exp.Expr, query: exp.Query) -> None:
     if isinstance(node, exp.Subquery):
         node.set("this", query)
@@ -194,8 +212,25 @@ def _replace(node: exp.Expr, query: exp.Query) -> None:
         node.replace(query)
 
 
+def _unread(with_: exp.With, query: exp.Query) -> Iterator[exp.CTE]:
+    """The CTEs that nothing needs: DuckDB does not even look at them."""
+    needed = set(table_names(query))
+    for cte in reversed(with_.expressions):
+        if cte.alias.lower() in needed:
+            needed.update(table_names(cte.this))
+        else:
+            yield cte
+
+
+def _feeds_recursion(cte: exp.CTE, with_: exp.With) -> bool:
+    """Whether a recursive CTE reads this one: nothing can be asked there."""
+    if not with_.args.get("recursive"):
+        return False
+    return any(reads_itself(c) and cte.alias.lower() in names_in(c.this) for c in with_.expressions)
+
+
 def _check_not_recursive(with_: exp.With, cte: exp.CTE) -> None:
-    if with_.args.get("recursive") and cte.alias.lower() in {t.name.lower() for t in cte.this.find_all(exp.Table)}:
+    if with_.args.get("recursive") and reads_itself(cte):
         raise PlanError(
             "a call inside a recursive CTE cannot be planned: what is asked would depend on every answer before. "
             "Hint: compute the recursion first, and ask over its result"

@@ -82,7 +82,7 @@ def planned(
         _check_used(values, tree)
     database = Database(connection, external_access=external_access)
     with database.opened({}) as opened:
-        planning = Planning(database, opened, values)
+        planning = Planning(database, opened, values, query)
         try:
             opened.extract_statements(named)  # sqlglot reads more than DuckDB does
             connect_tables(planning, tree, frames)

@@ -174,17 +174,17 @@ class Lowering:
         values, kinds = evaluated(self.planning, [rewritten], self.known)
         return Typed(values.struct.field("e0"), kinds[0])
 
+    def asks(self, rewritten: exp.Expr) -> bool:
+        """Whether an expression reads an answer."""
+        return any(c.name in self._answers for c in rewritten.find_all(exp.Column))
+
     def free(self, rewritten: Sequence[exp.Expr]) -> tuple[pl.Expr, dict[int, Typed]] | None:
         """What only DuckDB can compute of expressions that read no answer, together; None where there is little.
 
         Returns:
             An expression for a column `free`, and the expressions by their places, over that column.
         """
-        places = [
-            i
-            for i, node in enumerate(rewritten)
-            if not any(c.name in self._answers for c in node.find_all(exp.Column)) and native(node, self.known) is None
-        ]
+        places = [i for i, node in enumerate(rewritten) if not self.asks(node) and native(node, self.known) is None]
         if len(places) < 2:  # noqa: PLR2004 -- one is evaluated where it stands
             return None
         values, kinds = evaluated(self.planning, [rewritten[i] for i in places], self.known)

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import is_multiple, named
+from polar_llama.sqlfront.syntax import holds_star, is_multiple, named
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import spent, text
 
@@ -51,7 +51,9 @@ def result_names(planning: Planning, tree: exp.Query, query: str, connection: du
 def _unnamed(item: exp.Expr) -> bool:
     if isinstance(item, exp.Dot) and not holds_call(item):
         return False  # DuckDB may take it for a column of a table
-    return not isinstance(item, exp.Alias | exp.Column | exp.PositionalColumn | exp.Star) and not is_multiple(item)
+    if isinstance(item, exp.Alias | exp.Column | exp.PositionalColumn | exp.Star) or holds_star(item):
+        return False
+    return not is_multiple(item) or (holds_call(item) and not _is_unnested(item))
 
 
 def _is_unnested(item: exp.Expr) -> bool:

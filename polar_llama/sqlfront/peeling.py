@@ -131,21 +131,6 @@ def is_mixed(node: exp.Expr) -> bool:
     return False
 
 
-def keys_of(group: exp.Expr) -> list[exp.Expr]:
-    """The expressions a query groups by, those of grouping sets included."""
-    found: list[exp.Expr] = []
-    todo = [*group.expressions, *(s for k in ("grouping_sets", "cube", "rollup") for s in group.args.get(k) or [])]
-    while todo:
-        node = todo.pop(0)
-        if isinstance(node, exp.GroupingSets | exp.Cube | exp.Rollup | exp.Tuple):
-            todo[:0] = node.expressions
-        elif isinstance(node, exp.Paren):
-            todo.insert(0, node.this)
-        else:
-            found.append(node)
-    return found
-
-
 def kept_groups(select: exp.Select, keys: Sequence[exp.Expr]) -> list[exp.Expr]:
     """`HAVING count(*) > 10` as conditions on rows, for a SELECT below the grouping.
 

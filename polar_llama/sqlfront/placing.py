@@ -8,10 +8,10 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call
 from polar_llama.sqlfront.chaining import UnsortableError, chain, is_slice
-from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, kept_groups, keys_of, reads_groups
+from polar_llama.sqlfront.peeling import Lift, Peel, is_mixed, kept_groups, reads_groups
 from polar_llama.sqlfront.relation import Stage
 from polar_llama.sqlfront.resolving import Item
-from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, named, source_of
+from polar_llama.sqlfront.syntax import all_of, conjuncts, holds_aggregate, holds_window, keys_of, named, source_of
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PART = "polar_llama part "
 TABLE = "polar_llama_table_"
 _TABLES = re.compile(rf"\b{TABLE}\d+\b")
+_TAKEN = re.compile(rf"{TABLE}(\d+)", re.IGNORECASE)
 _OUTLINED = 24
 """Columns up to which describing a table in every query costs less than registering it once."""
 
@@ -47,9 +48,9 @@ class Planning:
     """The connection a query is planned on, its frames and parameters, and what has been learnt."""
 
     def __init__(
-        self, database: Database, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
+        self, database: Database, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], query: str
     ) -> None:
-        """Plan on a connection."""
+        """Plan a query on a connection, under names that are not in it."""
         self.database = database
         self.parameters = parameters
         self.types = Types(connection)
@@ -59,7 +60,7 @@ class Planning:
         self._unseen: dict[str, Any] = {}
         self._outlined: dict[str, list[tuple[str, str]]] = {}
         self._connection = connection
-        self._numbers = count()
+        self._numbers = count(max((int(n) + 1 for n in _TAKEN.findall(query)), default=0))
         self._calls: dict[tuple[object, ...], Asks] = {}
         self._described: dict[str, list[tuple[str, str]]] = {}
 
@@ -131,7 +132,7 @@ class Planning:
             Column(f"c{i}", kind, self.types.dtype(kind), self.types.sent(f"c{i}", kind))
             for i, kind in enumerate(kinds)
         )
-        tables = {n: self.tables[n] for n in _TABLES.findall(body)}
+        tables = {n: self.tables[n] for n in _TABLES.findall(body) if n in self.tables}
         parameters = parameters_in(f"{body}{suffix}", self.parameters)
         relation = Relation(self.database, body, columns, suffix, tables, parameters)
         return InferenceFrame._of(relation.scan(self.settings))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import duckdb
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.detaching import can_detach, checked_by, detach
 from polar_llama.sqlfront.lifting import can_lift, lift
 from polar_llama.sqlfront.resolving import stubbed
-from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, named
+from polar_llama.sqlfront.stars import spell_stars
+from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, named, sources_of
 from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     Slots = dict[str, exp.Expr]
 
 
+_APART = (exp.Lambda, exp.Comprehension, exp.Unnest, exp.Explode)
+"""Where no call can be planned, or not beside others; a column can."""
+
+
 def pull(scope: Scope, select: exp.Select) -> None:
     """Pull the calls of a SELECT's derived tables up into it, where that changes nothing else."""
     describe = scope.describe
-    for number, node in enumerate(_sources(select)):
+    for number, node in enumerate(sources_of(select)):
         if not isinstance(node, exp.Subquery) or not holds_call(node) or not isinstance(node.this, exp.Select):
             continue
         pull(scope, node.this)
@@ -182,11 +186,6 @@ def asked_of(call: exp.Expr, prompt: exp.Expr) -> exp.Expr:
     return copy
 
 
-def _sources(select: exp.Select) -> list[exp.Expr]:
-    from_ = select.args.get("from_")
-    return [s.this for s in ([from_] if from_ is not None else []) + (select.args.get("joins") or [])]
-
-
 def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str], describe: Describe) -> bool:
     """Whether every reference to the slots can be found; stars are spelled out for that, in place."""
     joins = select.args.get("joins") or []
@@ -199,76 +198,23 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str
             return False
     nodes = list(walk(select, nested=True, but=source))
     inside = [n for n in nodes if isinstance(n, exp.Query) and n is not select]
+    alias = source.alias.lower()
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
-        if column.name.lower() in slots or column.table.lower() == source.alias.lower():
+        if column.name.lower() in slots or alias in {column.table.lower(), column.name.lower()}:
             return False
     own = [n for n in nodes if isinstance(n, exp.Column)]
-    if any(c.table.lower() in slots and c.table.lower() != source.alias.lower() for c in own):
-        return False  # a field of an answer that is a struct
-    if any(c.args.get("db") is not None for c in own) or any(isinstance(n, exp.PositionalColumn) for n in nodes):
+    if any(_is_field(c, alias, slots) for c in own):
         return False
-    return _stars(select, source, describe)
+    if any(c.name.lower() in slots and c.find_ancestor(exp.Select, *_APART) is not select for c in own):
+        return False
+    by_place = any(c.args.get("db") is not None for c in own) or any(isinstance(n, exp.PositionalColumn) for n in nodes)
+    return not by_place and spell_stars(select, source, describe)
 
 
-def _stars(select: exp.Select, source: exp.Subquery, describe: Describe) -> bool:
-    """Spell out the stars of a SELECT, in place; False where only DuckDB knows what they stand for."""
-    stars = (n for n in walk(select, nested=True, but=source) if isinstance(n, exp.Star | exp.Columns))
-    if not any(n.find_ancestor(exp.Select) is select and not n.find_ancestor(exp.Count) for n in stars):
-        return True
-    columns: list[exp.Column] = []  # of every table
-    shown: list[exp.Column] = []  # of a star without a table
-    for node in _sources(select):
-        try:
-            names = describe(exp.Select(expressions=[exp.Star()]).from_(_without_calls(node)))
-        except duckdb.Error:
-            return False
-        merged = _merged(node.parent)
-        if merged is None:
-            return False
-        found = [exp.column(name, table=node.alias_or_name, quoted=True) for name, _ in names]
-        columns += found
-        shown += [c for c in found if c.name.lower() not in merged]
-    items: list[exp.Expr] = []
-    for item in select.expressions:
-        spelled = _spelled(item, columns, shown)
-        if spelled is None:
-            return False
-        items += spelled
-    select.set("expressions", items)
-    return all(c.table for c in columns)
-
-
-def _merged(join: exp.Expr | None) -> set[str] | None:
-    """The columns that USING leaves out of a joined table; None where it gives others than the left one's."""
-    if not isinstance(join, exp.Join):
-        return set()
-    used = {i.name.lower() for i in join.args.get("using") or []}
-    if join.kind.upper() in {"SEMI", "ANTI"} or (used and join.side.upper() in {"RIGHT", "FULL"}):
-        return None
-    return used
-
-
-def _spelled(item: exp.Expr, columns: list[exp.Column], shown: list[exp.Column]) -> list[exp.Expr] | None:
-    """The columns that a select item stands for; None where it is more than a plain star."""
-    star = item.this if isinstance(item, exp.Column) else item
-    if not isinstance(star, exp.Star):
-        return None if item.find(exp.Star, exp.Columns) and not item.find(exp.Count) else [item]
-    excluded = star.args.get("except_") or []
-    if any(star.args.get(k) for k in ("replace", "rename", "ilike")):
-        return None
-    if not all(isinstance(e, exp.Column | exp.Identifier) for e in excluded):
-        return None
-    gone = {e.name.lower() for e in excluded}
-    table = item.table.lower() if isinstance(item, exp.Column) else ""
-    meant = [c for c in columns if c.table.lower() == table] if table else shown
-    return [c.copy() for c in meant if c.name.lower() not in gone]
-
-
-def _without_calls(node: exp.Expr) -> exp.Expr:
-    copy = node.copy()
-    for call in [n for n in copy.walk() if is_call(n)]:
-        call.replace(prompt_of(call).copy())
-    return copy
+def _is_field(column: exp.Column, alias: str, slots: Collection[str]) -> bool:
+    """Whether a column may be a field of an answer that is a struct, or the whole row of a table."""
+    table, name = column.table.lower(), column.name.lower()
+    return (table in slots and table != alias) or (not table and name == alias and alias not in slots)
 
 
 def _is_padded(select: exp.Select, source: exp.Expr) -> bool:
@@ -282,7 +228,7 @@ def _is_padded(select: exp.Select, source: exp.Expr) -> bool:
 def _write_above(select: exp.Select, alias: str, values: dict[str, exp.Expr]) -> None:
     """Write expressions over columns of a source where their values are read, by the names these have there."""
     aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
-    source = next(s for s in _sources(select) if s.alias == alias)
+    source = next(s for s in sources_of(select) if s.alias == alias)
     for column in [c for c in walk(select, but=source) if isinstance(c, exp.Column)]:
         name = column.name.lower()
         if name not in values or column.table.lower() not in {"", alias.lower()}:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import duckdb
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
+from polar_llama.sqlfront.aliases import position, substituted
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.syntax import closed, holds_aggregate, is_multiple, source_of
+from polar_llama.sqlfront.grouping import group, unify
+from polar_llama.sqlfront.syntax import (
+    holds_aggregate,
+    is_constant,
+    is_multiple,
+    source_of,
+    sources_of,
+)
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import typed
 
@@ -50,6 +59,13 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         query.set("expressions", [item])
         return describe(query)
 
+    def alone(item: exp.Expr) -> bool:
+        try:
+            describe(exp.Select(expressions=[stubbed(item, planning)]))
+        except duckdb.Error:
+            return False
+        return True
+
     _check_unnested(select)
     columns = _hidden(select, over)
     _inline_windows(select)
@@ -67,10 +83,11 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
     for key in ("where", "group", "having", "qualify", "distinct"):
         if select.args.get(key) is not None:
             select.set(key, substituted(select.args[key], free))
-    _group(select, items)
+    group(select, [i.expr for i in items], {k: v for k, v in aliases.items() if k in columns}, alone)
     _order(select, items, aliases, free)
     select.set("expressions", [i.expr for i in items])
-    return items
+    unify(select)
+    return [Item(e, i.name) for e, i in zip(select.expressions, items, strict=True)]
 
 
 def _check_unnested(select: exp.Select) -> None:
@@ -104,25 +121,8 @@ def _hidden(select: exp.Select, over: Over) -> set[str]:
     read = {n.name.lower() for n in walk(select) if isinstance(n, exp.Column) and not n.table}
     if not aliases & read or not select.args.get("from_"):
         return set()
-    return {name.lower() for name, _ in over(exp.Star())}
-
-
-def substituted(node: exp.Expr, aliases: Mapping[str, exp.Expr]) -> exp.Expr:
-    """An expression whose references to aliases are replaced."""
-    if not aliases:
-        return node
-    found = [
-        n
-        for n in walk(node)
-        if isinstance(n, exp.Column) and not n.table and n.name.lower() in aliases and not isinstance(n.this, exp.Star)
-    ]
-    for column in found:
-        value = closed(aliases[column.name.lower()].copy())
-        if column is node:
-            node = value
-        else:
-            column.replace(value)
-    return node
+    rows = {s.alias_or_name.lower() for s in sources_of(select)}  # the name of a table is its whole row
+    return rows | {name.lower() for name, _ in over(exp.Star())}
 
 
 def _name(planning: Planning, written: exp.Expr, over: Over) -> str:
@@ -199,16 +199,6 @@ def _inline_windows(select: exp.Select) -> None:
     select.set("windows", None)
 
 
-def _group(select: exp.Select, items: list[Item]) -> None:
-    group = select.args.get("group")
-    if group is None:
-        return
-    if group.args.get("all"):
-        group.set("all", None)
-        group.set("expressions", [i.expr.copy() for i in items if not holds_aggregate(i.expr)])
-    group.set("expressions", [_ordinal(e, items) or e for e in group.expressions])
-
-
 def _order(
     select: exp.Select, items: list[Item], aliases: Mapping[str, exp.Expr], free: Mapping[str, exp.Expr]
 ) -> None:
@@ -223,23 +213,20 @@ def _order(
             continue
         if isinstance(inner, exp.PositionalColumn):  # counts the columns of SELECT here, those of FROM elsewhere
             inner = inner.this
-            if _ordinal(inner, items) is None:
+            if position(inner, [i.expr for i in items]) is None:
                 raise PlanError(f"ORDER BY #{inner.name} needs a column of SELECT, of which there are {len(items)}")
         whole = isinstance(inner, exp.Column) and not inner.table and aliases.get(inner.name.lower())
-        keys.append(_keyed(key, whole or _ordinal(inner, items) or substituted(inner, free)))
+        keys.append(_keyed(key, whole or position(inner, [i.expr for i in items]) or substituted(inner, free)))
+    keys = [k for k in keys if not is_constant(k.this)]  # DuckDB would take one for a position, or refuse it
     order.set("expressions", keys)
+    if not keys:
+        select.set("order", None)
 
 
 def _keyed(key: exp.Expr, value: exp.Expr) -> exp.Expr:
     copy = key.copy()
     copy.set("this", value.copy())
     return copy
-
-
-def _ordinal(node: exp.Expr, items: list[Item]) -> exp.Expr | None:
-    if isinstance(node, exp.Literal) and node.is_int and 0 < int(node.name) <= len(items):
-        return items[int(node.name) - 1].expr.copy()
-    return None
 
 
 def stubbed(node: Tree, planning: Planning) -> Tree:

@@ -183,6 +183,11 @@ class Scope:
         return True
 
 
+def reads_itself(cte: exp.CTE) -> bool:
+    """Whether a CTE of WITH RECURSIVE is recursive: a set operation that reads its own name."""
+    return isinstance(cte.this.unnest(), exp.SetOperation) and cte.alias.lower() in names_in(cte.this)
+
+
 def names_in(query: exp.Expr) -> frozenset[str]:
     """The names of tables that a query reads, in lower case."""
     return frozenset(table_names(query))

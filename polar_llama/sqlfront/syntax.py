@@ -98,12 +98,18 @@ def holds_window(node: exp.Expr | None) -> bool:
 
 def is_multiple(node: exp.Expr) -> bool:
     """Whether a select item may stand for several columns: a star, `COLUMNS(...)`, a struct unnested."""
+    return holds_star(node) or any(
+        isinstance(n, exp.Explode | exp.Unnest) or (isinstance(n, exp.Anonymous) and n.name.lower() == "unnest")
+        for n in walk(node)
+    )
+
+
+def holds_star(node: exp.Expr) -> bool:
+    """Whether a select item is written over a star or `COLUMNS(...)`."""
     for found in walk(node):
         if isinstance(found, exp.Columns):
             return True
-        if isinstance(found, exp.Explode | exp.Unnest):
-            return True
-        if isinstance(found, exp.Anonymous) and found.name.lower() in {"unnest", "columns", "unpack"}:
+        if isinstance(found, exp.Anonymous) and found.name.lower() in {"columns", "unpack"}:
             return True
         if isinstance(found, exp.Star) and not isinstance(found.find_ancestor(exp.Count, exp.Query), exp.Count):
             return True
@@ -128,6 +134,21 @@ def operands(node: exp.Expr, kind: type[exp.Expr]) -> list[exp.Expr]:
             todo += [inner.expression, inner.this]
         else:
             found.append(part)
+    return found
+
+
+def keys_of(group: exp.Expr) -> list[exp.Expr]:
+    """The expressions a query groups by, those of grouping sets included."""
+    found: list[exp.Expr] = []
+    todo = [*group.expressions, *(s for k in ("grouping_sets", "cube", "rollup") for s in group.args.get(k) or [])]
+    while todo:
+        node = todo.pop(0)
+        if isinstance(node, exp.GroupingSets | exp.Cube | exp.Rollup | exp.Tuple):
+            todo[:0] = node.expressions
+        elif isinstance(node, exp.Paren):
+            todo.insert(0, node.this)
+        else:
+            found.append(node)
     return found
 
 
@@ -187,6 +208,12 @@ def copied(select: exp.Select, clauses: Iterable[str]) -> exp.Select:
         return value.copy() if isinstance(value, exp.Expr) else value
 
     return exp.Select(**{k: copy(select.args[k]) for k in clauses if select.args.get(k) is not None})
+
+
+def sources_of(select: exp.Select) -> list[exp.Expr]:
+    """The tables that a SELECT joins."""
+    from_ = select.args.get("from_")
+    return [s.this for s in ([from_] if from_ is not None else []) + (select.args.get("joins") or [])]
 
 
 def source_of(select: exp.Select) -> exp.Select:

@@ -97,7 +97,9 @@ def _is_cte(table: exp.Table) -> bool:
     while node is not None:
         with_ = node.args.get("with_")
         if isinstance(node, exp.With):
-            visible = node.expressions if node.args.get("recursive") else node.expressions[: _place(node, below)]
+            visible = node.expressions[: _place(node, below)]
+            if node.args.get("recursive") and isinstance(below.this.unnest(), exp.SetOperation):
+                visible = [*visible, below]
             if any(c.alias.lower() == name for c in visible):
                 return True
         elif with_ is not None and with_ is not below and any(c.alias.lower() == name for c in with_.expressions):

@@ -31,6 +31,12 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("SELECT t.i FROM t JOIN u ON llm_bool(t.q) RIGHT JOIN u AS x ON x.i = t.i", "JOIN"),
     ("SELECT * FROM range(llm('3', returns := 'BIGINT'))", "the arguments of range() in FROM"),
     ("SELECT * FROM read_csv(llm('x.csv'))", "the arguments of read_csv() in FROM"),
+    ("SELECT t.i FROM t JOIN u ON t.i = u.i AND llm_bool(t.q) POSITIONAL JOIN u AS x", "JOIN"),
+    ("SELECT * FROM (t JOIN u ON t.i = u.i AND llm_bool(q))", "join in parentheses"),
+    ("SELECT z.i FROM u AS z SEMI JOIN (SELECT i, {'i': 9} AS z FROM t) x ON x.i = z.i AND llm_bool(z.w)", "'z' is a"),
+    ("SELECT z.i FROM u AS z LEFT JOIN (SELECT i, {'i': 9} AS z FROM t) x ON x.i = z.i AND llm_bool(z.w)", "'z' is a"),
+    ("SELECT array(SELECT llm(w) FROM u WHERE u.i = t.i ORDER BY n) FROM t", "ORDER BY"),
+    ("SELECT (SELECT list(a) FROM (SELECT llm(w) AS a FROM u WHERE u.i = t.i ORDER BY n)) FROM t", "ORDER BY"),
     ("SELECT i FROM t LIMIT llm('3', returns := 'BIGINT')", "LIMIT"),
     (
         """SELECT i FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.i = t.i
