@@ -21,7 +21,7 @@ from polar_llama.sqlfront.guards import as_case, branches
 from polar_llama.sqlfront.native import Typed, native
 from polar_llama.sqlfront.syntax import fresh_column, is_constant, is_total, is_unit, is_value, is_volatile
 from polar_llama.sqlfront.walking import walk
-from polar_llama.sqlfront.writing import text
+from polar_llama.sqlfront.writing import is_branch, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ class Lowering:
             return self._answer(node)
         elif is_unit(node) or isinstance(node, exp.Query):
             raise PlanError(self._misplaced(node))
-        if isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
+        if isinstance(node, exp.If) and not is_branch(node):
             node = as_case(node)
         guarded = branches(node, truth=truth) if holds_call(node) else None
         if guarded is not None:

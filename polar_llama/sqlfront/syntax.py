@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call
 from polar_llama.sqlfront.walking import walk
+from polar_llama.sqlfront.writing import is_branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -192,7 +193,7 @@ def is_unit(node: exp.Expr) -> bool:
 
 def is_value(node: exp.Expr) -> bool:
     """Whether a node is an expression with a value, and not a part of one (a branch, a type, a key)."""
-    if isinstance(node, exp.If) and isinstance(node.parent, exp.Case):
+    if is_branch(node):
         return False
     if isinstance(node, exp.Slice | exp.PropertyEQ | exp.Kwarg | exp.Star | exp.Distinct | exp.Ordered | exp.Tuple):
         return False

@@ -40,10 +40,12 @@ def text(node: exp.Expr) -> str:
 
 def is_kept(node: exp.Expr) -> bool:
     """Whether sqlglot writes a tree without rewriting it; a branch of a CASE it would put into another CASE."""
-    return node.__class__ is not exp.If and all(
-        n.__class__ in _KEPT or (n.__class__ is exp.If and n.parent.__class__ is exp.Case)
-        for n in walk(node, nested=True)
-    )
+    return node.__class__ is not exp.If and all(n.__class__ in _KEPT or is_branch(n) for n in walk(node, nested=True))
+
+
+def is_branch(node: exp.Expr) -> bool:
+    """Whether a node is a WHEN of a CASE, and not the function `if`, wherever in a CASE that stands."""
+    return node.__class__ is exp.If and node.arg_key == "ifs" and node.parent.__class__ is exp.Case
 
 
 def spent(node: exp.Expr) -> str:
