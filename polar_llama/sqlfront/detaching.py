@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 def can_detach(query: exp.Expr) -> bool:
     """Whether conditions on answers may be checked above a query instead: where rows are all it gives."""
-    if not isinstance(query, exp.Select) or not _asked(query):
+    if not isinstance(query, exp.Select) or not asked_conditions(query):
         return False
     if any(v for k, v in query.args.items() if k not in {"expressions", "from_", "joins", "where", "order", "kind"}):
         return False
-    if any(c.find(exp.Query) for c in _asked(query)):
+    if any(c.find(exp.Query) for c in asked_conditions(query)):
         return False
     # What is computed for rows that are dropped above must not fail on them.
     return all(_is_safe(i.this if isinstance(i, exp.Alias) else i) for i in query.expressions)
 
 
-def _asked(query: exp.Select) -> list[exp.Expr]:
+def asked_conditions(query: exp.Select) -> list[exp.Expr]:
+    """The conditions on answers of a query."""
     where = query.args.get("where")
     return [c for c in conjuncts(where and where.this) if holds_call(c)]
 
@@ -46,7 +47,7 @@ def _is_safe(item: exp.Expr) -> bool:
 
 def detach(query: exp.Select) -> list[exp.Expr]:
     """Take the conditions on answers out of a query, in place; what they read becomes further columns of it."""
-    conditions = [c.copy() for c in _asked(query)]
+    conditions = [c.copy() for c in asked_conditions(query)]
     free = all_of([c for c in conjuncts(query.args["where"].this) if not holds_call(c)])
     query.set("where", exp.Where(this=free) if free is not None else None)
     names: dict[str, str] = {}

@@ -75,6 +75,10 @@ class Types:
             self._answers[returns] = answer_annotation(self._connection, returns)
         return self._answers[returns]
 
+    def is_known(self, kind: str) -> bool:
+        """Whether DuckDB reads the name of a type, and a frame can hold it."""
+        return self._of(kind)[0] is not None
+
     def dtype(self, kind: str) -> pl.DataType:
         """The dtype of a column of that type; String for one that no frame holds, such as INTERVAL."""
         return self._of(kind)[0] or pl.String()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from polar_llama.sqlfront.walking import walk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -38,6 +40,26 @@ def known_kinds(select: exp.Select, items: Sequence[exp.Expr | None], columns_of
     return found if len(found) == len(kinds) else None
 
 
+def known_columns(query: exp.Expr, columns_of: ColumnsOf) -> list[tuple[str, str]] | None:
+    """Names and types of the columns of a query without calls that DuckDB can bind; None where they are not plain."""
+    if not isinstance(query, exp.Select) or query.args.get("with_") is not None:
+        return None
+    named = all(isinstance(i, exp.Alias | exp.Column) for i in query.expressions)
+    items = [i.this if isinstance(i, exp.Alias) else i for i in query.expressions]
+    kinds = known_kinds(query, items, columns_of) if named else None
+    return None if kinds is None else [(i.alias_or_name, k) for i, k in zip(query.expressions, kinds, strict=True)]
+
+
+def is_closed(query: exp.Expr, columns_of: ColumnsOf) -> bool:
+    """Whether a query in FROM reads nothing of the tables beside it, as far as that is plain to see."""
+    sources = _sources(query, columns_of) if isinstance(query, exp.Select) else None
+    if sources is None:
+        return False
+    names = {name for columns in sources.values() for name in columns}
+    columns = [n for n in walk(query, nested=True) if isinstance(n, exp.Column)]
+    return all(c.table.lower() in sources if c.table else c.name.lower() in names for c in columns)
+
+
 def _sources(select: exp.Select, columns_of: ColumnsOf) -> dict[str, Columns] | None:
     """The tables of a FROM by their aliases, with their columns, all in lower case."""
     from_, joins = select.args.get("from_"), select.args.get("joins") or []
@@ -58,21 +80,12 @@ def _columns(source: exp.Expr, columns_of: ColumnsOf) -> Columns | None:
         return None
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         listed = columns_of(source.name.lower())
-    elif isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
-        listed = _listed(source.this, columns_of)
+    elif isinstance(source, exp.Subquery):
+        listed = known_columns(source.this, columns_of)
     else:
         return None
     columns = {name.lower(): kind for name, kind in listed or ()}
     return columns if listed and len(columns) == len(listed) else None
-
-
-def _listed(select: exp.Select, columns_of: ColumnsOf) -> list[tuple[str, str]] | None:
-    """The columns of a SELECT that does nothing but name columns of a FROM."""
-    items = [i.this if isinstance(i, exp.Alias) else i for i in select.expressions]
-    if _given(select) - {"expressions", "from_"} or not all(isinstance(i, exp.Column) for i in items):
-        return None
-    kinds = known_kinds(select, items, columns_of)
-    return None if kinds is None else [(i.alias_or_name, k) for i, k in zip(select.expressions, kinds, strict=True)]
 
 
 def _kind(node: exp.Expr, sources: dict[str, Columns]) -> str | None:
@@ -80,6 +93,8 @@ def _kind(node: exp.Expr, sources: dict[str, Columns]) -> str | None:
         return "BOOLEAN"
     if isinstance(node, exp.Literal):
         return "VARCHAR" if node.is_string else None
+    if isinstance(node, exp.Cast) and node.to.this is exp.DType.USERDEFINED:
+        return str(node.to.args["kind"])  # as DuckDB names it, see `writing.typed`
     if isinstance(node, exp.Column):
         if not isinstance(node.this, exp.Identifier) or node.args.get("db"):
             return None

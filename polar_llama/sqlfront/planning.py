@@ -80,6 +80,15 @@ class Planning:
             self._unseen[name] = frame if schema is None else schema
         return name
 
+    def _add_stage(self, stage: Stage) -> str:
+        """The same of a stage, whose columns are cast to their types wherever they are read."""
+        columns = (*stage.columns, *stage.keys)
+        name = self.add_table(stage, pl.Schema({c.sent: c.dtype for c in columns}))
+        if len(columns) <= _OUTLINED and all(map(self.types.is_known, (c.kind for c in columns))):
+            self._unseen.pop(name, None)
+            self._outlined[name] = [(c.sent, c.kind) for c in columns]
+        return name
+
     def forget(self) -> None:
         """Leave nothing behind on the user's connection; ours is closed."""
         if not self.database.owned:
@@ -139,7 +148,7 @@ class Planning:
 
     def stage_query(self, stage: Stage, names: list[str], domain: Domain | None = None) -> exp.Select:
         """A stage as a query that gives its columns their types and names; of a domain, the rows for one row around."""
-        table = self.add_table(stage, pl.Schema({c.sent: c.dtype for c in (*stage.columns, *stage.keys)}))
+        table = self._add_stage(stage)
         items = [named(self._restored(c), name) for c, name in zip(stage.columns, names, strict=True)]
         found = exp.Select(expressions=items).from_(exp.Table(this=exp.to_identifier(table)), copy=False)
         if domain is not None:

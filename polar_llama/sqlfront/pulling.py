@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
-from polar_llama.sqlfront.detaching import can_detach, checked_by, detach
+from polar_llama.sqlfront.detaching import asked_conditions, can_detach, checked_by, detach
+from polar_llama.sqlfront.known import is_closed
 from polar_llama.sqlfront.lifting import can_lift, lift
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.stars import spell_stars
@@ -21,11 +22,10 @@ from polar_llama.sqlfront.syntax import holds_aggregate, is_multiple, named, sou
 from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from polar_llama.sqlfront.scope import Scope
 
-    Describe = Callable[[exp.Query], list[tuple[str, str]]]
     Slots = dict[str, exp.Expr]
 
 
@@ -35,7 +35,6 @@ _APART = (exp.Lambda, exp.Comprehension, exp.Unnest, exp.Explode)
 
 def pull(scope: Scope, select: exp.Select) -> None:
     """Pull the calls of a SELECT's derived tables up into it, where that changes nothing else."""
-    describe = scope.describe
     for number, node in enumerate(sources_of(select)):
         if not isinstance(node, exp.Subquery) or not holds_call(node) or not isinstance(node.this, exp.Select):
             continue
@@ -47,17 +46,18 @@ def pull(scope: Scope, select: exp.Select) -> None:
             continue
         if alias is None:
             node.set("alias", exp.TableAlias(this=exp.to_identifier(f"polar_llama_derived_{number}")))
-        if can_lift(node.this):
-            names = {i.alias.lower() for i in node.this.expressions if holds_call(i)}
-            if _spelled_out(select, node, names, describe):
-                _write_above(select, node.alias, lift(node.this, padded=_is_padded(select, node)))
         checks = checked_by(scope, select, node)
-        if checks is not None and can_detach(node.this) and _spelled_out(select, node, (), describe):
+        # Where the conditions stay, so do the answers, and nothing is won.
+        if can_lift(node.this) and (isinstance(checks, exp.Select) or not asked_conditions(node.this)):
+            names = {i.alias.lower() for i in node.this.expressions if holds_call(i)}
+            if _spelled_out(scope, select, node, names):
+                _write_above(select, node.alias, lift(node.this, padded=_is_padded(select, node)))
+        if checks is not None and can_detach(node.this) and _spelled_out(scope, select, node, ()):
             conditions = [_qualified(c, node.alias) for c in detach(node.this)]
             add = checks.where if isinstance(checks, exp.Select) else checks.on
             add(*conditions, copy=False)
         slots = slots_of(node.this)
-        if slots is None or not _spelled_out(select, node, slots, describe):
+        if slots is None or not _spelled_out(scope, select, node, slots):
             continue
         _write_above(select, node.alias, {n: asked_of(call, exp.column(n, quoted=True)) for n, call in slots.items()})
         fill(node.this, slots)
@@ -186,7 +186,7 @@ def asked_of(call: exp.Expr, prompt: exp.Expr) -> exp.Expr:
     return copy
 
 
-def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str], describe: Describe) -> bool:
+def _spelled_out(scope: Scope, select: exp.Select, source: exp.Subquery, slots: Collection[str]) -> bool:
     """Whether every reference to the slots can be found; stars are spelled out for that, in place."""
     joins = select.args.get("joins") or []
     for join in joins:
@@ -197,6 +197,8 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str
         if on is not None and any(c.name.lower() in slots for c in on.find_all(exp.Column)):
             return False
     nodes = list(walk(select, nested=True, but=source))
+    closed = _closed(scope, select, source, slots)
+    nodes = [n for n in nodes if id(n) not in closed]
     inside = [n for n in nodes if isinstance(n, exp.Query) and n is not select]
     alias = source.alias.lower()
     for column in [c for q in inside for c in q.find_all(exp.Column)]:
@@ -208,7 +210,20 @@ def _spelled_out(select: exp.Select, source: exp.Subquery, slots: Collection[str
     if any(c.name.lower() in slots and c.find_ancestor(exp.Select, *_APART) is not select for c in own):
         return False
     by_place = any(c.args.get("db") is not None for c in own) or any(isinstance(n, exp.PositionalColumn) for n in nodes)
-    return not by_place and spell_stars(select, source, describe)
+    return not by_place and spell_stars(select, source, scope.describe)
+
+
+def _closed(scope: Scope, select: exp.Select, source: exp.Subquery, slots: Collection[str]) -> set[int]:
+    """What is in the other derived tables that have columns of the same names, but read nothing of this one."""
+    found: set[int] = set()
+    for other in sources_of(select):
+        if other is source or not isinstance(other, exp.Subquery):
+            continue
+        nodes = list(walk(other.this, nested=True))
+        meets = any(isinstance(n, exp.Column) and n.name.lower() in slots for n in nodes)
+        if meets and (is_closed(other.this, scope.columns_of) or scope.means(other.this)):
+            found.update(map(id, (other, *nodes)))
+    return found
 
 
 def _is_field(column: exp.Column, alias: str, slots: Collection[str]) -> bool:

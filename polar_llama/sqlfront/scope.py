@@ -9,6 +9,7 @@ import duckdb
 from sqlglot import exp
 
 from polar_llama.errors import PlanError
+from polar_llama.sqlfront.known import known_columns
 from polar_llama.sqlfront.resolving import stubbed
 from polar_llama.sqlfront.syntax import is_volatile
 from polar_llama.sqlfront.walking import walk
@@ -112,7 +113,7 @@ class Scope:
         found = Visible(cte.alias.lower(), spent(whole), piece.reads, volatile)
         if outlined and not self.recursive:
             names = [i.name for i in alias.args.get("columns") or []]
-            columns = self.described(piece)
+            columns = known_columns(cte.this, self.columns_of) or self.described(piece)
             found.columns = [(names[i] if i < len(names) else n, kind) for i, (n, kind) in enumerate(columns)]
             found.outline = f"{text(alias.this)} AS ({nulls(found.columns)})"
         self.ctes.append(found)

@@ -63,7 +63,7 @@ CASES: tuple[tuple[int, str] | tuple[int, str, int], ...] = (
     (4, "select i, q from t order by llm(q), i limit 3", 3),
     (4, "select i, llm(q) as a from t order by a desc nulls last, i"),
     (2, "with x as (select *, llm(q) as a from t) select i, a from x where v > 1 order by i"),
-    (4, "with x as (select *, llm(q) as a from t) select x.i, y.a from x join x y on x.i = y.i + 1", 3),
+    (3, "with x as (select *, llm(q) as a from t) select x.i, y.a from x join x y on x.i = y.i + 1"),
     (1, "select a from (select llm(q) as a, v from t) where v = 3"),
     (4, "select i from t where q in (select q from t where llm_bool(q))"),
     (5, "select i from t where i in (select i from u where llm_bool(w)) and llm_bool(q)", 2),

@@ -46,6 +46,7 @@ def test_in_every_case(monkeypatch: pytest.MonkeyPatch) -> None:
         "SELECT v > 1, q IS NULL, NOT v > 1, v > 1 AND q = 'x' FROM t",
         "SELECT a.i, b.i, w FROM t a LEFT JOIN u b ON a.i = b.i",
         "SELECT x.n, x.q FROM (SELECT i AS n, q FROM t) x",
+        "SELECT q FROM (SELECT i AS q FROM t WHERE v > 1 LIMIT 1) x",
         "SELECT t.q FROM t WHERE v > 1 ORDER BY i LIMIT 3",
     ],
 )
@@ -64,8 +65,8 @@ def test_plain_to_see(query: str) -> None:
         "SELECT i FROM t JOIN u USING (i)",
         "SELECT q FROM t NATURAL JOIN u",
         "SELECT q FROM t AS t(q, i)",
-        "SELECT q FROM (SELECT i AS q FROM t LIMIT 1) x",
         "SELECT q FROM (SELECT * FROM t) x",
+        "SELECT q FROM (WITH t AS (SELECT 1 AS q) SELECT q FROM t) x",
         "SELECT q FROM t, LATERAL (SELECT 1) l",
         "SELECT x FROM unnest([1]) r(x)",
         "SELECT 'x'",
