@@ -26,7 +26,7 @@ from polar_llama.sqlfront.sources import cut_conditions, cut_laterals, cut_sourc
 from polar_llama.sqlfront.syntax import conjuncts, is_volatile, outermost, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from polar_llama.sqlfront.correlating import Domain
     from polar_llama.sqlfront.planning import Planning
@@ -84,9 +84,12 @@ class Cutter:
 
     def _ctes(self, with_: exp.With, query: exp.Query) -> None:
         self._scope.recursive |= bool(with_.args.get("recursive"))
-        for cte in list(_unread(with_, query)):
-            cte.pop()
-        read = Counter(name for q in (query, with_) for name in table_names(q))
+        read = Counter(table_names(query))
+        for cte in reversed(list(with_.expressions)):
+            if cte.alias.lower() in read:
+                read.update(table_names(cte.this))
+            else:
+                cte.pop()  # nothing needs it: DuckDB does not even look at it
         for number, cte in enumerate(with_.expressions):
             if any(c.name == cte.alias.lower() for c in self._scope.ctes):
                 raise PlanError(
@@ -141,7 +144,9 @@ class Cutter:
         self._subqueries(select)
         if not holds_call(select):
             return select
-        return placed(self._scope, select, resolve(self._planning, select, self._scope.describe))
+        return placed(
+            self._scope, select, resolve(self._planning, select, self._scope.describe, self._scope.columns_of)
+        )
 
     def _subqueries(self, select: exp.Select) -> None:
         """Take the calls out of queries in expressions."""
@@ -210,16 +215,6 @@ def _replace(node: exp.Expr, query: exp.Query) -> None:
         node.set("this", query)
     else:
         node.replace(query)
-
-
-def _unread(with_: exp.With, query: exp.Query) -> Iterator[exp.CTE]:
-    """The CTEs that nothing needs: DuckDB does not even look at them."""
-    needed = set(table_names(query))
-    for cte in reversed(with_.expressions):
-        if cte.alias.lower() in needed:
-            needed.update(table_names(cte.this))
-        else:
-            yield cte
 
 
 def _feeds_recursion(cte: exp.CTE, with_: exp.With) -> bool:

@@ -50,6 +50,12 @@ def known_columns(query: exp.Expr, columns_of: ColumnsOf) -> list[tuple[str, str
     return None if kinds is None else [(i.alias_or_name, k) for i, k in zip(query.expressions, kinds, strict=True)]
 
 
+def known_names(select: exp.Select, columns_of: ColumnsOf) -> set[str] | None:
+    """The columns of the tables in a FROM, in lower case; None where they are not plain."""
+    sources = _sources(select, columns_of)
+    return None if sources is None else {name for columns in sources.values() for name in columns}
+
+
 def is_closed(query: exp.Expr, columns_of: ColumnsOf) -> bool:
     """Whether a query in FROM reads nothing of the tables beside it, as far as that is plain to see."""
     sources = _sources(query, columns_of) if isinstance(query, exp.Select) else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call
-from polar_llama.sqlfront.syntax import closed, holds_aggregate, is_multiple, is_volatile, named
+from polar_llama.sqlfront.syntax import closed, named
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
@@ -25,8 +25,11 @@ READ = "polar_llama_read_"
 
 _numbers = count()
 _ROW_BY_ROW = frozenset({"expressions", "from_", "joins", "where", "order", "limit", "offset", "kind"})
-_BOUND = (exp.Query, exp.Window, exp.Lambda, exp.Comprehension, exp.PositionalColumn, exp.Star, exp.Dot)
-"""What means something else where it is read."""
+_BOUND = (
+    *(exp.Query, exp.Window, exp.AggFunc, exp.Lambda, exp.Comprehension, exp.PositionalColumn, exp.Dot),
+    *(exp.Star, exp.Columns, exp.Explode, exp.Unnest, exp.Rand, exp.Uuid),
+)
+"""What means something else where it is read, or another thing each time."""
 
 
 def new_name() -> str:
@@ -47,10 +50,11 @@ def can_lift(query: exp.Select) -> bool:
     order = query.args.get("order")
     if order is not None and any(isinstance(k.this, exp.Literal | exp.Var) for k in order.expressions):
         return False  # a position or ALL may be one of them
+    read = [(i, {c.name.lower() for c in _columns([i])}) for i in query.expressions]
+    beside = {c.name.lower() for c in _columns(nodes)}
     for item in items:
         name = item.alias.lower()
-        others = [*nodes, *(i for i in query.expressions if i is not item)]
-        if names.count(name) > 1 or any(c.name.lower() == name for c in _columns(others)):
+        if names.count(name) > 1 or name in beside or any(name in found for i, found in read if i is not item):
             return False
     return True
 
@@ -100,13 +104,13 @@ def _is_asked(node: exp.Expr) -> bool:
 
 def _is_free(item: exp.Expr) -> bool:
     """Whether an item is the same expression wherever it stands."""
-    if not isinstance(item, exp.Alias) or is_multiple(item) or is_volatile(item) or holds_aggregate(item):
-        return False
-    return not any(isinstance(n, _BOUND) or _is_unknown(n) for n in walk(item, nested=True))
+    return isinstance(item, exp.Alias) and not any(
+        isinstance(n, _BOUND) or _is_unknown(n) for n in walk(item, nested=True)
+    )
 
 
 def _is_unknown(node: exp.Expr) -> bool:
-    """Whether a node is a function that may be anybody's, a macro with random values in it too."""
+    """Whether a node is a function that may be anybody's: an aggregate, a macro with random values in it."""
     return isinstance(node, exp.Anonymous) and not is_call(node)
 
 

@@ -12,6 +12,7 @@ from polar_llama.errors import PlanError
 from polar_llama.sqlfront.aliases import position, substituted
 from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
 from polar_llama.sqlfront.grouping import group, unify
+from polar_llama.sqlfront.known import known_names
 from polar_llama.sqlfront.syntax import (
     holds_aggregate,
     is_constant,
@@ -25,6 +26,7 @@ from polar_llama.sqlfront.writing import typed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from polar_llama.sqlfront.known import ColumnsOf
     from polar_llama.sqlfront.planning import Planning
 
     Describe = Callable[[exp.Select], list[tuple[str, str]]]
@@ -42,13 +44,14 @@ class Item:
     name: str
 
 
-def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[Item]:
+def resolve(planning: Planning, select: exp.Select, describe: Describe, columns_of: ColumnsOf) -> list[Item]:
     """Spell a SELECT out, in place.
 
     Args:
         planning: The query it is part of.
         select: The SELECT; its derived tables hold no calls.
         describe: Gives names and types of a query without calls.
+        columns_of: Gives those of a table, by its name in lower case, where they are known without DuckDB.
 
     Returns:
         Its columns; `ORDER BY`, `GROUP BY` and the rest refer to no alias and no position any more.
@@ -67,7 +70,7 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe) -> list[
         return True
 
     _check_unnested(select)
-    columns = _hidden(select, over)
+    columns = _hidden(select, over, columns_of)
     _inline_windows(select)
     items: list[Item] = []
     aliases: dict[str, exp.Expr] = {}
@@ -115,14 +118,15 @@ def _is_unnest(node: exp.Expr) -> bool:
     )
 
 
-def _hidden(select: exp.Select, over: Over) -> set[str]:
+def _hidden(select: exp.Select, over: Over, columns_of: ColumnsOf) -> set[str]:
     """The columns of FROM, in lower case, where an alias of the same name may be hidden by one."""
     aliases = {i.alias.lower() for i in select.expressions if isinstance(i, exp.Alias)}
     read = {n.name.lower() for n in walk(select) if isinstance(n, exp.Column) and not n.table}
     if not aliases & read or not select.args.get("from_"):
         return set()
     rows = {s.alias_or_name.lower() for s in sources_of(select)}  # the name of a table is its whole row
-    return rows | {name.lower() for name, _ in over(exp.Star())}
+    known = known_names(select, columns_of)
+    return rows | (known if known is not None else {name.lower() for name, _ in over(exp.Star())})
 
 
 def _name(planning: Planning, written: exp.Expr, over: Over) -> str:
