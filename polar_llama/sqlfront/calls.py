@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = frozenset({"llm", "llm_bool", "llm_class"})
 OPTIONS = ("returns", "model", "system", "temperature", "max_tokens", "seed", "options", "cache", "on_error")
-_LABEL = 60
+_LABEL, _LABELLED = 60, "polar_llama label"
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 
 
@@ -107,9 +107,15 @@ def read_call(
     return Asks(call, kind)
 
 
-def label_of(node: exp.Expr) -> str:
+def label_of(call: exp.Expr) -> str:
     """How a call was written, for people."""
-    return _short(readable(node).replace('"', ""))
+    return call.meta_get(_LABELLED) or _short(readable(call).replace('"', ""))
+
+
+def labelled(call: exp.Expr) -> exp.Expr:
+    """A call that will be known by how it is written now, wherever its prompt comes from later."""
+    call.meta[_LABELLED] = label_of(call)
+    return call
 
 
 def _returns(values: dict[str, Any]) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
+from polar_llama.sqlfront.calls import holds_call, is_call, labelled, prompt_of
 from polar_llama.sqlfront.lifting import new_name
 from polar_llama.sqlfront.syntax import all_of, conjuncts, is_total, named
+from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def detach(query: exp.Select) -> list[exp.Expr]:
     query.set("where", exp.Where(this=free) if free is not None else None)
     names: dict[str, str] = {}
     for condition in conditions:
+        for call in [n for n in walk(condition, nested=True) if is_call(n)]:
+            labelled(call)
         for column in list(condition.find_all(exp.Column)):
             key = text(column)
             if key not in names:

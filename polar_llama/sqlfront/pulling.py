@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from polar_llama.sqlfront.calls import holds_call, is_call, prompt_of
+from polar_llama.sqlfront.calls import holds_call, is_call, labelled, prompt_of
 from polar_llama.sqlfront.detaching import asked_conditions, can_detach, checked_by, detach
 from polar_llama.sqlfront.known import is_closed
 from polar_llama.sqlfront.lifting import can_lift, lift
@@ -181,7 +181,7 @@ def fill(query: exp.Select, slots: Slots) -> None:
 
 def asked_of(call: exp.Expr, prompt: exp.Expr) -> exp.Expr:
     """The same call with another prompt."""
-    copy = call.copy()
+    copy = labelled(call.copy())
     prompt_of(copy).replace(prompt)
     return copy
 

@@ -223,3 +223,18 @@ def test_looking_sends_nothing_and_sees_through_duckdb(oracle: Oracle, where: st
         explain(frame)
         frame.collect()
         assert len(oracle.asked) == requests
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT a FROM (SELECT i, cat, trim(llm('Say ' || question)) AS a FROM t) WHERE cat > 2",
+        "WITH x AS (SELECT *, llm('Say ' || question) AS a FROM t) SELECT a FROM x JOIN k USING (i) WHERE cat > 2",
+        "SELECT i FROM (SELECT * FROM t WHERE llm('Say ' || question) <> 'no') WHERE cat > 2",
+    ],
+)
+def test_a_call_is_known_by_how_it_was_written_wherever_it_is_asked(oracle: Oracle, query: str) -> None:
+    plan = explain(sql(query, t=ROWS, k=KEPT))
+    stages = plan.partition("\nSTAGES\n")[2].partition("\n\n")[0]
+    assert "llm('Say ' || question)" in stages
+    assert "polar_llama" not in stages
