@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 from sqlglot import exp
 
+from polar_llama.errors import PlanError
 from polar_llama.sqlfront.calls import parameters_in
 from polar_llama.sqlfront.database import without_excerpt
 from polar_llama.sqlfront.writing import text
@@ -49,6 +50,11 @@ class Evaluation:
                 values: pl.Series = connection.sql(query, params=dict(self.parameters) or None).pl().to_series()
             except duckdb.Error as error:
                 raise without_excerpt(error) from None
+        if len(values) != len(rows):
+            raise PlanError(
+                "an expression over answers gives several rows, or none, for one: a macro with unnest() in it? "
+                "Hint: ask in a CTE first, and unnest its column"
+            )
         return values.cast(self.dtype).alias(rows.name)
 
 

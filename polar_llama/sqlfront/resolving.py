@@ -93,6 +93,10 @@ def resolve(planning: Planning, select: exp.Select, describe: Describe, columns_
     return [Item(e, i.name) for e, i in zip(select.expressions, items, strict=True)]
 
 
+_UNNESTING = frozenset({"generate_subscripts", "regexp_split_to_table"})
+"""DuckDB's macros with an unnest() in them."""
+
+
 def _check_unnested(select: exp.Select) -> None:
     """Refuse `unnest` that DuckDB would run before answers are there, and what belongs before it after."""
     parts = [*select.expressions, *(select.args[k] for k in ("qualify", "order") if select.args.get(k) is not None)]
@@ -104,6 +108,14 @@ def _check_unnested(select: exp.Select) -> None:
             "unnest() of answers beside another unnest() cannot be planned. "
             "Hint: unnest them together, unnest(list_zip(a, b)) AS z, and take z[1] and z[2] of that"
         )
+    for node in nodes:
+        if isinstance(node, exp.Anonymous) and node.name.lower() in _UNNESTING and holds_call(node):
+            raise PlanError(
+                f"{node.name.lower()}() of answers cannot be planned. Hint: unnest() the list it goes through"
+            )
+    group = select.args.get("group")
+    if group is not None and any(_is_unnest(n) for n in walk(group)):
+        raise PlanError("unnest() in GROUP BY beside a call cannot be planned. Hint: unnest in a CTE first")
     windows = [n for n in nodes if isinstance(n, exp.Window)]
     if lists and not asking and windows and any(holds_call(n) for n in [*windows, select.args.get("where")]):
         raise PlanError(

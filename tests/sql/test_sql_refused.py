@@ -62,6 +62,9 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("SELECT unnest(llm(q, returns := 'STRUCT(a VARCHAR, b VARCHAR)')) FROM t", "unnest"),
     ("SELECT unnest([llm(q), 'x']), unnest([g]) FROM t", "beside another unnest()"),
     ("SELECT unnest([llm(q), 'x']) || upper(unnest([g])) FROM t", "beside another unnest()"),
+    ("SELECT generate_subscripts([llm(q), 'x'], 1) FROM t", "generate_subscripts"),
+    ("SELECT i, regexp_split_to_table(llm(q), ' ') FROM t", "regexp_split_to_table"),
+    ("SELECT g, unnest([1, 2]), max(llm(q)) FROM t GROUP BY g, unnest([1, 2])", "unnest() in GROUP BY"),
     ("SELECT unnest([1, 2]), row_number() OVER (ORDER BY llm(q)) FROM t", "beside a window function"),
     ("SELECT unnest([g, 'x']) FROM t WHERE llm_bool(q) QUALIFY row_number() OVER (ORDER BY i) < 3", "beside a window"),
 )

@@ -264,3 +264,11 @@ def test_a_script_that_ends_says_nothing_of_connections() -> None:
     script = f"import polars as pl, polar_llama as pll\nt = pl.DataFrame({{'q': ['a']}})\npll.sql({query!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_macro_that_unnests_answers_is_told(oracle: Oracle) -> None:
+    with duckdb.connect(":memory:") as con:
+        con.execute("CREATE MACRO twice(x) AS unnest([x, x])")
+        frame = sql("SELECT i, twice(llm(q)) AS a FROM t", t=ROWS, connection=con)
+        with pytest.raises((PlanError, pl.exceptions.ComputeError), match="several rows"):
+            frame.collect()
