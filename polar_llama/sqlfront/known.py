@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from polar_llama.sqlfront.syntax import given_in
 from polar_llama.sqlfront.walking import walk
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _sources(select: exp.Select, columns_of: ColumnsOf) -> dict[str, Columns] | 
 
 def _columns(source: exp.Expr, columns_of: ColumnsOf) -> Columns | None:
     alias = source.args.get("alias")
-    if _given(source) - {"this", "alias"} or (alias is not None and alias.args.get("columns")):
+    if given_in(source) - {"this", "alias"} or (alias is not None and alias.args.get("columns")):
         return None
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         listed = columns_of(source.name.lower())
@@ -108,9 +109,5 @@ def _kind(node: exp.Expr, sources: dict[str, Columns]) -> str | None:
         found = [c[name] for t, c in sources.items() if name in c and table in {"", t}]
         return found[0] if len(found) == 1 else None
     texts = (node.this, node.expression) if isinstance(node, exp.DPipe) else (node.this,)
-    whole = isinstance(node, (exp.DPipe, *_TEXTS)) and not _given(node) - {"this", "expression", "safe"}
+    whole = isinstance(node, (exp.DPipe, *_TEXTS)) and not given_in(node) - {"this", "expression", "safe"}
     return "VARCHAR" if whole and all(_kind(t, sources) == "VARCHAR" for t in texts) else None
-
-
-def _given(node: exp.Expr) -> set[str]:
-    return {key for key, value in node.args.items() if value}

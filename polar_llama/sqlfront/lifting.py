@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from polar_llama.sqlfront.calls import holds_call, is_call
-from polar_llama.sqlfront.syntax import closed, named
+from polar_llama.sqlfront.syntax import closed, given_in, is_random, named, outermost
 from polar_llama.sqlfront.walking import walk
 from polar_llama.sqlfront.writing import text
 
@@ -27,9 +27,9 @@ _numbers = count()
 _ROW_BY_ROW = frozenset({"expressions", "from_", "joins", "where", "order", "limit", "offset", "kind"})
 _BOUND = (
     *(exp.Query, exp.Window, exp.AggFunc, exp.Lambda, exp.Comprehension, exp.PositionalColumn, exp.Dot),
-    *(exp.Star, exp.Columns, exp.Explode, exp.Unnest, exp.Rand, exp.Uuid),
+    *(exp.Star, exp.Columns, exp.Explode, exp.Unnest),
 )
-"""What means something else where it is read, or another thing each time."""
+"""What means something else where it is read."""
 
 
 def new_name() -> str:
@@ -40,7 +40,7 @@ def new_name() -> str:
 def can_lift(query: exp.Select) -> bool:
     """Whether a query gives expressions over answers, row by row, that nothing else in it reads."""
     items = [i for i in query.expressions if _is_lifted(i)]
-    if not items or {k for k, v in query.args.items() if v} - _ROW_BY_ROW:
+    if not items or given_in(query) - _ROW_BY_ROW:
         return False
     if not all(_is_free(i) for i in items):
         return False
@@ -74,7 +74,7 @@ def lift(query: exp.Select, *, padded: bool) -> dict[str, exp.Expr]:
     there = new_name()
     for item in [i for i in query.expressions if _is_lifted(i)]:
         whole = exp.Paren(this=item.this.copy())
-        for node in list(_read(whole)):
+        for node in list(outermost(whole, lambda n: _is_asked(n) or isinstance(n, exp.Column))):
             key = text(node)
             if key not in known:
                 known[key] = new_name()
@@ -105,24 +105,13 @@ def _is_asked(node: exp.Expr) -> bool:
 def _is_free(item: exp.Expr) -> bool:
     """Whether an item is the same expression wherever it stands."""
     return isinstance(item, exp.Alias) and not any(
-        isinstance(n, _BOUND) or _is_unknown(n) for n in walk(item, nested=True)
+        isinstance(n, _BOUND) or is_random(n) or _is_unknown(n) for n in walk(item, nested=True)
     )
 
 
 def _is_unknown(node: exp.Expr) -> bool:
     """Whether a node is a function that may be anybody's: an aggregate, a macro with random values in it."""
     return isinstance(node, exp.Anonymous) and not is_call(node)
-
-
-def _read(node: exp.Expr) -> Iterable[exp.Expr]:
-    """The calls without calls in them, and the columns beside those."""
-    todo = [node]
-    while todo:
-        found = todo.pop()
-        if _is_asked(found) or isinstance(found, exp.Column):
-            yield found
-        else:
-            todo += reversed(list(found.iter_expressions()))
 
 
 def _columns(nodes: Iterable[exp.Expr]) -> Iterable[exp.Expr]:

@@ -12,6 +12,7 @@ from polar_llama.sqlfront.lowering import mapped
 from polar_llama.sqlfront.syntax import (
     conjuncts,
     fresh_column,
+    given_in,
     holds_aggregate,
     holds_window,
     is_aggregate,
@@ -141,7 +142,7 @@ def kept_groups(select: exp.Select, keys: Sequence[exp.Expr]) -> list[exp.Expr]:
     group, having, where = (select.args.get(k) for k in ("group", "having", "where"))
     if group is None or having is None or not keys or select.args.get("sample") is not None:
         return []
-    if group.find(exp.GroupingSets, exp.Cube, exp.Rollup) or _given(group) - {"expressions"}:
+    if group.find(exp.GroupingSets, exp.Cube, exp.Rollup) or given_in(group) - {"expressions"}:
         return []
     if holds_call(where) or any(holds_call(k) or is_volatile(k) for k in keys):
         return []
@@ -150,10 +151,6 @@ def kept_groups(select: exp.Select, keys: Sequence[exp.Expr]) -> list[exp.Expr]:
         return []
     parts = [c for c in conjuncts(having.this) if _is_exact(c)]
     return [_over(c, keys) for c in parts if where is None or holds_aggregate(c)]
-
-
-def _given(node: exp.Expr) -> set[str]:
-    return {k for k, v in node.args.items() if v}
 
 
 def _is_exact(condition: exp.Expr) -> bool:

@@ -117,6 +117,11 @@ def holds_star(node: exp.Expr) -> bool:
     return False
 
 
+def given_in(node: exp.Expr) -> set[str]:
+    """Which arguments of a node, its clauses, are there."""
+    return {key for key, value in node.args.items() if value}
+
+
 def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:
     """The operands of a chain of ANDs."""
     return operands(condition, exp.And) if condition is not None else []
@@ -169,16 +174,17 @@ def is_total(node: exp.Expr) -> bool:
 
 def is_volatile(node: exp.Expr) -> bool:
     """Whether an expression may give another value each time it is evaluated."""
-    return any(_is_random(n) for n in walk(node, nested=True))
+    return any(is_random(n) for n in walk(node, nested=True))
 
 
-def _is_random(node: exp.Expr) -> bool:
+def is_random(node: exp.Expr) -> bool:
+    """Whether a node by itself gives another value each time."""
     return isinstance(node, _RANDOM) or (isinstance(node, exp.Anonymous) and node.name.lower() in _VOLATILE)
 
 
 def is_constant(node: exp.Expr) -> bool:
     """Whether an expression reads no row."""
-    return not any(isinstance(n, _READS) or is_call(n) or _is_random(n) for n in walk(node, nested=True))
+    return not any(isinstance(n, _READS) or is_call(n) or is_random(n) for n in walk(node, nested=True))
 
 
 def is_unit(node: exp.Expr) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import polars as pl
@@ -10,9 +9,9 @@ import polars as pl
 from polar_llama.planner.exprs import bare_column, reads, touches
 from polar_llama.planner.nodes import Answer, Join, Native, Select, WithColumns, expression, output_name, schema_of
 from polar_llama.planner.origins import is_row_by_row
-from polar_llama.planner.rules.join_first import HOW, SIDES, VALIDATE
+from polar_llama.planner.rules.join_first import rejoined, sides_of
 from polar_llama.planner.rules.narrow_first import asks
-from polar_llama.planner.schema import after, changed
+from polar_llama.planner.schema import changed
 from polar_llama.planner.walk import each
 
 if TYPE_CHECKING:
@@ -37,11 +36,10 @@ def compute_late(node: Plan) -> Plan:
     compute_late: JOIN inner ON col("n") runs before WITH COLUMNS [col("a") + "!"].alias("b")
     ...
     """
-    if not isinstance(node, Join) or node.verb != "join" or node.args[VALIDATE] != "m:m":
-        return node
-    for side in SIDES.get(node.args[HOW], ()):
-        if (moved := _moved(node, side)) is not None:
-            return moved
+    if isinstance(node, Join):
+        for side in sides_of(node):
+            if (moved := _moved(node, side)) is not None:
+                return moved
     return node
 
 
@@ -66,8 +64,7 @@ def _moved(node: Join, side: int) -> Plan | None:
         kept = {name: dtype for name, dtype in schema_of(below).items() if name not in dropped}
         below = Select(below, tuple(map(pl.col, kept)), pl.Schema(kept, check_dtypes=False))
     sides[side], mine = below, schema_of(below)
-    join = replace(node, left=sides[0], right=sides[1])
-    join = replace(join, schema=after(join, list(map(schema_of, sides))))
+    join = rejoined(node, sides)
     if not (made - set(mine)).isdisjoint(schema_of(join)):
         return None
     if side == 1 and (read is None or not read - made <= set(schema_of(join)) - set(other)):

@@ -12,12 +12,14 @@ from polar_llama.planner.safety import cannot_raise
 from polar_llama.planner.schema import after
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from polar_llama.planner.nodes import Plan
 
-HOW, VALIDATE = 5, 7
+_HOW, _VALIDATE = 5, 7
 """Where they stand among the arguments of `PyLazyFrame.join` after `other`."""
 
-SIDES = {"inner": (0, 1), "left": (0,), "right": (1,), "semi": (0,), "anti": (0,)}
+_SIDES = {"inner": (0, 1), "left": (0,), "right": (1,), "semi": (0,), "anti": (0,)}
 """By join: the sides of which one row stands behind every row that comes out."""
 
 
@@ -39,12 +41,24 @@ def join_first(node: Plan) -> Plan:
     join_first: JOIN semi ON col("n") runs before FILTER llm("q")
     ...
     """
-    if not isinstance(node, Join) or node.verb != "join" or node.args[VALIDATE] != "m:m":
-        return node
-    for side in SIDES.get(node.args[HOW], ()):
-        if (moved := _moved(node, side)) is not None:
-            return moved
+    if isinstance(node, Join):
+        for side in sides_of(node):
+            if (moved := _moved(node, side)) is not None:
+                return moved
     return node
+
+
+def sides_of(join: Join) -> tuple[int, ...]:
+    """The sides of which one row stands behind every row that comes out; none where something is validated."""
+    if join.verb != "join" or join.args[_VALIDATE] != "m:m":
+        return ()
+    return _SIDES.get(join.args[_HOW], ())
+
+
+def rejoined(join: Join, sides: Sequence[Plan]) -> Join:
+    """The same join of other inputs."""
+    new = replace(join, left=sides[0], right=sides[1])
+    return replace(new, schema=after(new, list(map(schema_of, sides))))
 
 
 def _moved(node: Join, side: int) -> Plan | None:
@@ -60,8 +74,7 @@ def _moved(node: Join, side: int) -> Plan | None:
     read = reads([below.predicate])
     if read is None or not hidden.isdisjoint(other) or not all(cannot_raise(k, mine) for k in node.args[side]):
         return None
-    join = replace(node, left=sides[0], right=sides[1])
-    join = replace(join, schema=after(join, list(map(schema_of, sides))))
+    join = rejoined(node, sides)
     if side == 1 and (not read.isdisjoint(other) or not read <= set(schema_of(join))):
         return None
     filtered = replace(below, input=join, schema=join.schema)
